@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Prepares .venv for make: setup.sh [--redis] SET…   (SET: service, infra, local or dev, as in requirements/)
+# Installs only what changed since the last time. Speaks on stderr, so that a program's stdout stays its own.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+exec 1>&2
+
+python=${PYTHON:-python3}
+venv=.venv
+
+say() { echo "setup: $*"; }
+fail() { say "$*"; exit 1; }
+
+apt_install() { # PACKAGE…: quietly, without starting services; fails if this machine or user cannot
+    command -v apt-get >/dev/null || return 1
+    local root=()
+    if [ "$(id -u)" != 0 ]; then
+        sudo -n true 2>/dev/null || return 1
+        root=(sudo -n)
+    fi
+    local install=("${root[@]}" env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive
+        apt-get install -y -qq --no-install-recommends "$@")
+    "${install[@]}" >/dev/null 2>&1 || { "${root[@]}" apt-get update -qq && "${install[@]}" >/dev/null; }
+}
+
+require_python() {
+    command -v "$python" >/dev/null || fail "$python is missing: install Python 3.11 or newer."
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        fail "$("$python" --version) is too old: install Python 3.11 or newer, or name one with PYTHON=…"
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        say "installing python3-venv"
+        apt_install python3-venv || fail "python3-venv is missing: install it (Debian: apt-get install python3-venv)."
+    fi
+}
+
+require_redis() {
+    command -v redis-server >/dev/null && return
+    say "installing redis-server"
+    local systemd=()
+    # Under systemd RUNLEVEL is not heard: keep the system's own server from starting, now and at boot.
+    if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ]; then systemd=(systemctl); fi
+    if [ -d /run/systemd/system ] && [ "$(id -u)" != 0 ]; then systemd=(sudo -n systemctl); fi
+    [ ${#systemd[@]} = 0 ] || "${systemd[@]}" mask --runtime redis-server.service >/dev/null 2>&1 || true
+    local status=0
+    apt_install redis-server || status=$?
+    if [ ${#systemd[@]} != 0 ]; then
+        "${systemd[@]}" unmask --runtime redis-server.service >/dev/null 2>&1 || true
+        "${systemd[@]}" disable redis-server.service >/dev/null 2>&1 || true
+    fi
+    [ $status = 0 ] || fail "redis-server is missing: install Redis 7 (Debian: apt-get install redis-server)."
+}
+
+install() { # SET: its locked requirements, unless they are there
+    local lock=requirements/$1.txt stamp=$venv/installed-$1
+    [ -f "$lock" ] || fail "there is no $lock: choose service, infra, local or dev."
+    cmp -s "$lock" "$stamp" && return
+    say "installing $lock"
+    # Byte code comes with the first import: compiling all of pulumi_aws takes minutes.
+    "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-compile --require-hashes -r "$lock" ||
+        fail "pip could not install $lock: see its message above."
+    cp "$lock" "$stamp"
+}
+
+# Two makes at once take turns.
+exec 9>.setup.lock
+if command -v flock >/dev/null; then flock 9; fi
+
+if [ "${1:-}" = --redis ]; then
+    require_redis
+    shift
+fi
+if ! "$venv/bin/python" -c '' 2>/dev/null; then
+    require_python
+    say "creating $venv"
+    "$python" -m venv --clear "$venv" || fail "$python could not create $venv."
+fi
+for set in "$@"; do
+    install "$set"
+done

@@ -1,0 +1,1 @@
+"""The worker image: the Celery app, its tasks and the cluster transport."""

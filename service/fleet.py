@@ -1,0 +1,85 @@
+"""What the infrastructure and the service must agree on, and nothing else.
+
+Plain constants: importing this module imports neither Celery nor Pulumi, so both sides can use it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Environment = Literal["staging", "prod"]
+Pool = Literal["prefork", "gevent", "eventlet", "threads", "solo"]
+
+#: Priorities go from 0 to 10; 10 is served first (RabbitMQ's direction).
+MAX_PRIORITY: Final = 10
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A queue of the fleet and how its workers run.
+
+    Attributes:
+        name: The queue's name in Celery.
+        priority: Default priority of its messages, 0-10, 10 first.
+        pool: Celery's worker pool.
+        concurrency: Concurrent tasks per worker in prod; staging runs half.
+        autoscale_min: If set, the pool shrinks to this many processes when idle (prefork only).
+        work: What belongs into the queue, for people.
+    """
+
+    name: str
+    priority: int
+    pool: Pool
+    concurrency: int
+    work: str
+    autoscale_min: int | None = None
+
+
+#: In order of priority: the order in which a worker of several queues looks at them.
+QUEUES: Final = (
+    Queue("high_priority_queue", 10, "prefork", 4, "urgent and short"),
+    Queue("sync_queue", 7, "gevent", 16, "I/O-bound synchronisation"),
+    Queue("workflow_queue", 6, "prefork", 4, "canvas: chains, groups, chords"),
+    Queue("data_queue", 5, "prefork", 2, "CPU-bound processing"),
+    Queue("monitoring_queue", 3, "prefork", 4, "probes and statistics"),
+    Queue("celery", 1, "prefork", 4, "default, mixed", autoscale_min=2),
+)
+
+DEFAULT_QUEUE: Final = "celery"
+#: Letters that a person must look at; its handler stands beside the six queues.
+DEAD_LETTER_QUEUE: Final = Queue("dead_letter", 0, "prefork", 2, "dead letters")
+
+REDIS_PORT: Final = 6379
+
+#: Every key of the broker and of the results starts with one of these: a cluster has database 0 only.
+BROKER_PREFIX: Final = "broker:"
+RESULT_PREFIX: Final = "result:"
+
+#: What the workers' Redis user may do: their keys and channels, the commands they use, nothing administrative.
+#: Commands are added one by one so that a new need shows up as a NOPERM in the tests.
+REDIS_ACCESS_STRING: Final = (
+    f"on ~{BROKER_PREFIX}* ~{RESULT_PREFIX}* resetchannels &{RESULT_PREFIX}* -@all "
+    "+@connection +@read +@write -@dangerous -function +eval +evalsha +script|load "
+    "+publish +spublish +subscribe +ssubscribe +unsubscribe +sunsubscribe +psubscribe +punsubscribe "
+    "+multi +exec +discard +watch +unwatch +wait +info "
+    "+cluster|shards +cluster|slots +cluster|nodes +cluster|info +cluster|keyslot +cluster|myid "
+    "+readonly +readwrite +time"
+)
+
+#: CloudWatch custom metrics, dimensions Stack and Queue, published by the monitor service alone.
+METRIC_NAMESPACE: Final = "CeleryFleet"
+#: Messages that could run now: ready over all priorities plus delayed ones that are due.
+METRIC_DEPTH: Final = "QueueDepth"
+#: Messages that wait for their time.
+METRIC_DELAYED: Final = "QueueDelayed"
+#: Messages that a worker holds.
+METRIC_LEASED: Final = "QueueLeased"
+#: Messages on the queue's dead list.
+METRIC_DEAD: Final = "QueueDead"
+#: Age in seconds of the message that has been ready the longest.
+METRIC_OLDEST_AGE: Final = "OldestMessageAge"
+DIMENSION_STACK: Final = "Stack"
+DIMENSION_QUEUE: Final = "Queue"
+#: Seconds between two publications.
+METRIC_PERIOD: Final = 10

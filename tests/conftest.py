@@ -1,0 +1,72 @@
+"""Clusters for the tests. What a test breaks it takes from `fresh_cluster`; the others are shared by the whole run."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from scripts.localcluster import LocalCluster
+from service.fleet import REDIS_ACCESS_STRING
+
+#: Takes LocalCluster's arguments and returns a started cluster that ends with the test.
+ClusterFactory = Callable[..., LocalCluster]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_server_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail the run if a redis-server that it started, in this process or below, outlives it."""
+    directory = tmp_path_factory.mktemp("run").resolve()
+    # Every cluster of this run lies below this directory, also those of subprocesses.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(directory))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
+    left = servers_below(tmp_path_factory.getbasetemp().resolve())
+    assert not left, f"redis-server processes outlive the tests: {left}"
+
+
+def servers_below(directory: Path) -> list[int]:
+    """Find the redis-server processes that work in or below a directory."""
+    found = []
+    for process in psutil.process_iter(["name"]):
+        # The server rewrites its environment and arguments for its title: its working directory is what remains.
+        if process.info["name"] == "redis-server":
+            try:
+                if process.status() != psutil.STATUS_ZOMBIE and process.cwd().startswith(f"{directory}{os.sep}"):
+                    found.append(process.pid)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+    return found
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[LocalCluster]:
+    """A cluster that no test breaks; its user has the permissions of the stack's workers."""
+    with LocalCluster(access_string=REDIS_ACCESS_STRING) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def tls_cluster() -> Iterator[LocalCluster]:
+    """Like `cluster`, with TLS."""
+    with LocalCluster(access_string=REDIS_ACCESS_STRING, tls=True) as started:
+        yield started
+
+
+@pytest.fixture
+def fresh_cluster() -> Iterator[ClusterFactory]:
+    """Start clusters for one test; the user has the workers' permissions unless the test says otherwise."""
+    with ExitStack() as stack:
+
+        def start(**arguments: Any) -> LocalCluster:
+            arguments.setdefault("access_string", REDIS_ACCESS_STRING)
+            return stack.enter_context(LocalCluster(**arguments))
+
+        yield start
