@@ -1,0 +1,161 @@
+"""Celery's result backend on the cluster: one key for each task, one slot for each group and its chord."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from celery.backends.redis import RedisBackend
+from celery.exceptions import ImproperlyConfigured
+from kombu.utils.objects import cached_property
+
+from .cluster import Cluster
+from .errors import CONNECTION_ERRORS, ConfigurationError
+from .keys import group_key, task_key
+from .options import Options, masked, parse
+from .results import ResultConsumer
+from .scripts import Script, load, script
+
+#: What result keys start with unless the option `key_prefix` says otherwise.
+DEFAULT_PREFIX = "result:"
+
+
+class ClusterClient:
+    """The part of redis-py's client that Celery's backend uses, on the cluster, waiting out failovers."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        """Connects on first use."""
+        self.cluster = cluster
+
+    def get(self, key: str) -> bytes | None:
+        """The value of a key."""
+        value: bytes | None = self.cluster.call(key, "GET", key)
+        return value
+
+    def mget(self, keys: Iterable[str]) -> list[bytes | None]:
+        """The values of keys in any slots."""
+        return self.cluster.gather([("GET", key) for key in keys])
+
+    def set(self, key: str, value: Any, ex: int | None = None) -> None:
+        """Set a key, for `ex` seconds."""
+        self.cluster.call(key, "SET", key, value, *(("EX", ex) if ex else ()))
+
+    def delete(self, *keys: str) -> int:
+        """Delete keys in any slots; returns how many there were."""
+        return sum(self.cluster.gather([("UNLINK", key) for key in keys]))
+
+    def incr(self, key: str, amount: int = 1) -> int:
+        """Add to a counter."""
+        return int(self.cluster.call(key, "INCRBY", key, amount))
+
+    def expire(self, key: str, seconds: int) -> bool:
+        """Let a key go away after some seconds."""
+        return bool(self.cluster.call(key, "EXPIRE", key, int(seconds)))
+
+    def register_script(self, source: str) -> Callable[..., Any]:
+        """A function that runs a Lua script whose keys are all in one slot."""
+        return _BoundScript(self.cluster, script("celery", source))
+
+    def pipeline(self) -> _Reads:
+        """Commands that are run when `execute` is called."""
+        return _Reads(self.cluster)
+
+
+class _BoundScript:
+    def __init__(self, cluster: Cluster, bound: Script) -> None:
+        self._cluster, self._script = cluster, bound
+
+    def __call__(self, keys: Sequence[str], args: Sequence[Any], client: object = None) -> Any:
+        return self._cluster.script(self._script, keys, lambda _: args)
+
+
+class _Reads:
+    """What Celery's chord asks for through a pipeline: ranges."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._commands: list[tuple[Any, ...]] = []
+
+    def zrange(self, key: str, first: int, last: int) -> Self:
+        self._commands.append(("ZRANGE", key, first, last))
+        return self
+
+    def lrange(self, key: str, first: int, last: int) -> Self:
+        self._commands.append(("LRANGE", key, first, last))
+        return self
+
+    def execute(self) -> list[Any]:
+        return self._cluster.gather(self._commands)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._commands.clear()
+
+
+class ClusterBackend(RedisBackend):
+    """Results on a Redis Cluster. Register the URL schemes by importing the package."""
+
+    ResultConsumer = ResultConsumer
+    supports_result_compression = True
+
+    app: Any
+    expires: int | None
+    options: Options
+    url: str
+
+    def __init__(self, *, url: str | None = None, **kwargs: Any) -> None:
+        """Validate URL and options.
+
+        Raises:
+            ImproperlyConfigured: One of them is wrong.
+        """
+        if not url:
+            raise ImproperlyConfigured("the result backend needs a URL: rediscluster://host:port")
+        super().__init__(url=url, **kwargs)
+        self.connection_errors = CONNECTION_ERRORS
+
+    def _params_from_url(self, url: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+        conf = self.app.conf
+        tls = conf.get("redis_backend_use_ssl") or {}
+        given = {k: tls[k] for k in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname") if k in tls}
+        settings = {"key_prefix": DEFAULT_PREFIX} | dict(conf.get("result_backend_transport_options") or {})
+        try:
+            self.options = parse(url, settings, **given)
+        except ConfigurationError as error:
+            raise ImproperlyConfigured(f"result_backend: {error}") from error
+        return dict(defaults)
+
+    @cached_property
+    def client(self) -> ClusterClient:
+        """The connections of this process."""
+        return ClusterClient(Cluster(self.options))
+
+    def as_uri(self, include_password: bool = False) -> str:
+        """The URL, its password masked."""
+        return self.url if include_password else masked(self.url)
+
+    # -- keys -------------------------------------------------------------------------------------------------------
+
+    def get_key_for_task(self, task_id: str, key: str = "") -> str:
+        """The key of a task's result."""
+        if not task_id:
+            raise ValueError(f"task_id must not be empty. Got {task_id} instead.")
+        return task_key(self.options.key_prefix, str(task_id)) + key
+
+    def get_key_for_group(self, group_id: str, key: str = "") -> str:
+        """The key of a group, or of a part of its chord."""
+        if not group_id:
+            raise ValueError(f"group_id must not be empty. Got {group_id} instead.")
+        return group_key(self.options.key_prefix, str(group_id), key)
+
+    # -- operations -------------------------------------------------------------------------------------------------
+
+    def ensure(self, fun: Callable[..., Any], args: tuple[Any, ...], **policy: Any) -> Any:
+        """Just call: the client repeats by itself."""
+        return fun(*args)
+
+    def _set(self, key: str, value: Any, expires: int | None = None) -> None:
+        seconds = self.expires if expires is None else expires
+        self.client.cluster.script(load("store"), [key], lambda _: (value, int(seconds or 0)))

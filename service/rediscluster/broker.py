@@ -1,0 +1,354 @@
+"""Typed operations on queues: one method for each script, and the bindings of exchanges."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+from uuid import uuid4
+
+from redis import exceptions
+
+from .cluster import Cluster
+from .keys import QueueKeys, bindings_key
+from .options import Options
+from .scripts import Script, load
+
+#: Separates the fields of a binding; kombu's own transport uses the same.
+_SEPARATOR = "\x06\x16"
+#: Seconds for which an exchange's bindings are remembered by a publisher.
+BINDINGS_CACHE = 5.0
+#: Why a message ended on the dead list.
+DELIVERY_LIMIT = "delivery-limit"
+
+Binding = tuple[str, str, str]
+
+
+class NoQueueError(Exception):
+    """The queue was never declared, was deleted, or has expired."""
+
+
+@dataclass(frozen=True)
+class Ack:
+    """What identifies a delivery whose work is done."""
+
+    lease: str
+    score: str
+    message_id: str
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A message and the lease under which we hold it.
+
+    Attributes:
+        queue: The keys of its queue part.
+        ack: Identifies this delivery.
+        priority: 0-10.
+        losses: How often it was lost or requeued before.
+        returns: How often it was given back before, for whatever reason.
+        payload: The message as published.
+    """
+
+    queue: QueueKeys
+    ack: Ack
+    priority: int
+    losses: int
+    returns: int
+    payload: bytes
+
+    @property
+    def tag(self) -> str:
+        """kombu's delivery tag: another delivery of the same message has another one."""
+        return f"{self.ack.message_id}.{self.ack.lease}"
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What a round with a queue brought.
+
+    Attributes:
+        deliveries: Messages that are ours now.
+        remaining: How many are still ready.
+        watch: Seconds until we must look again because something becomes due or expires; None: somebody else watches.
+    """
+
+    deliveries: list[Delivery]
+    remaining: int
+    watch: float | None
+
+
+class PublishLanes:
+    """Names publishes so that the cluster recognises a repeated one: (lane, number) rises within a lane.
+
+    A lane serves one publish at a time. The lane of a publish whose outcome is unknown is not used for another message,
+    so that repeating that publish later is neither taken for a duplicate nor stored twice.
+    """
+
+    def __init__(self) -> None:
+        self._free: deque[tuple[str, int]] = deque()
+
+    def take(self) -> tuple[str, int]:
+        """A lane and the next number in it."""
+        try:
+            lane, number = self._free.pop()
+        except IndexError:
+            return uuid4().hex, 1
+        return lane, number + 1
+
+    def give_back(self, lane: str, number: int) -> None:
+        """The publish is known to be stored: the lane can serve another."""
+        self._free.append((lane, number))
+
+
+class Broker:
+    """The queues of one cluster. All methods may be called from any thread."""
+
+    def __init__(self, options: Options) -> None:
+        """Connects on first use."""
+        self.options = options
+        self.cluster = Cluster(options)
+        self.lanes = PublishLanes()
+        self._bindings: dict[str, tuple[float, list[Binding]]] = {}
+        self._temporary: set[str] = set()
+        self._bindings_lock = threading.Lock()
+        self._lease_ms = int(options.lease * 1000)
+        self.keys = lru_cache(maxsize=4096)(partial(QueueKeys, options.key_prefix))
+
+    # -- queues -----------------------------------------------------------------------------------------------------
+
+    def declare(self, queue: QueueKeys, expires_ms: int | None = None) -> None:
+        """Make the queue's keys, if they are not there.
+
+        One by one: in a migrating slot single-key commands are redirected where a script would wait.
+        """
+        call = self.cluster.call
+        for key in queue.declared:
+            if key == queue.inflight:
+                call(key, "HSETNX", key, "", "")
+            elif key == queue.meta:
+                call(key, "HSETNX", key, "sequence", 0)
+            else:
+                call(key, "ZADD", key, "NX", "+inf", "")
+        if expires_ms is not None:
+            self.touch(queue, expires_ms)
+
+    def touch(self, queue: QueueKeys, expires_ms: int, deadline: float | None = None) -> None:
+        """Let a temporary queue live for another `expires_ms` milliseconds."""
+        self._script("touch", queue, lambda _: (expires_ms,), deadline)
+
+    def exists(self, queue: QueueKeys) -> bool:
+        """Whether the queue is declared."""
+        return bool(self.cluster.call(queue.meta, "EXISTS", queue.meta))
+
+    def drop(self, queue: QueueKeys) -> None:
+        """Delete the queue and everything in it."""
+        for key in (*reversed(queue.declared), queue.wake):
+            self.cluster.call(key, "UNLINK", key)
+
+    def purge(self, queue: QueueKeys) -> int:
+        """Remove what nobody holds; returns the number of messages."""
+        return int(self._script("purge", queue, lambda _: ()))
+
+    def stats(self, queue: QueueKeys) -> list[Any]:
+        """The reply of `lua/stats.lua`."""
+        reply: list[Any] = self._script("stats", queue, lambda _: ())
+        return reply
+
+    def _script(
+        self,
+        name: str,
+        queue: QueueKeys,
+        args: Callable[[int], Sequence[Any]],
+        deadline: float | None = None,
+    ) -> Any:
+        try:
+            return self.cluster.script(load(name), queue.declared, args, deadline)
+        except exceptions.ResponseError as error:
+            raise _translate(error) from error
+
+    # -- messages ---------------------------------------------------------------------------------------------------
+
+    def publish(
+        self,
+        queue: QueueKeys,
+        payload: bytes,
+        *,
+        message_id: str,
+        lane: str,
+        number: int,
+        priority: int = 0,
+        due_ms: int = 0,
+    ) -> bool:
+        """Store a message, waiting out failovers.
+
+        Args:
+            queue: Where to.
+            payload: The message.
+            message_id: Its identity, without a colon.
+            lane: Lane of the producer, see `PublishLanes`.
+            number: Number in the lane.
+            priority: 0-10, 10 is served first.
+            due_ms: Unix time in milliseconds before which nobody gets it.
+
+        Returns:
+            Whether it was stored now; False when an earlier attempt had stored it.
+
+        Raises:
+            NoQueueError: The queue is not declared.
+            ClusterUnavailableError: Not confirmed within the deadline: it may or may not have been stored.
+            redis.exceptions.OutOfMemoryError: The memory is full; it was not stored.
+        """
+        window = int(self.options.dedupe_window * 1000)
+        args = (queue.wake, lane, number, message_id, priority, due_ms, window, payload)
+        return bool(self._script("publish", queue, lambda _: args))
+
+    def settle(
+        self, queue: QueueKeys, session: str, wanted: int, first: int, acks: Iterable[Ack] = (), attempt: int = 0
+    ) -> Settlement:
+        """Acknowledge and lease in one step, in one attempt.
+
+        Args:
+            queue: Which queue part.
+            session: Names the holder.
+            wanted: How many messages at most; 0 only acknowledges, -1 leaves messages and clock to others.
+            first: Number of the first lease; the next `wanted` numbers are used up.
+            acks: Deliveries whose work is done.
+            attempt: Above 0 when an earlier attempt with the same numbers may have been executed.
+
+        Raises:
+            NoQueueError: The queue is not declared.
+            redis.exceptions.RedisError: Not executed, or the reply was lost; see `errors.is_retryable`.
+        """
+        flat = [part for ack in acks for part in (ack.lease, ack.score, ack.message_id)]
+        limit = self.options.delivery_limit
+        args = (queue.wake, session, self._lease_ms, limit, wanted, first, attempt, *flat)
+        try:
+            pause, rest, leased = self.cluster.script_once(_SETTLE, queue.declared, args)
+        except exceptions.ResponseError as error:
+            raise _translate(error) from error
+        deliveries = [
+            _delivery(queue, f"{session}:{leased[i]}", leased[i + 1], leased[i + 2]) for i in range(0, len(leased), 3)
+        ]
+        return Settlement(deliveries, rest, None if pause < 0 else pause / 1000)
+
+    def renew(self, queue: QueueKeys, leases: Sequence[str]) -> list[str]:
+        """Prolong leases, in one attempt; returns those that are not ours any more.
+
+        Raises:
+            NoQueueError: The queue is not declared.
+            redis.exceptions.RedisError: As for `settle`.
+        """
+        args = (queue.wake, self._lease_ms, self.options.delivery_limit, *leases)
+        try:
+            lost = self.cluster.script_once(load("renew"), queue.declared, args)
+        except exceptions.ResponseError as error:
+            raise _translate(error) from error
+        return [lease.decode() for lease in lost]
+
+    def release(
+        self,
+        queue: QueueKeys,
+        leases: Sequence[str],
+        *,
+        lost: bool,
+        delay: float = 0.0,
+        deadline: float | None = None,
+    ) -> int:
+        """Give messages back to their places.
+
+        Args:
+            queue: Which queue part.
+            leases: Under which leases we hold them.
+            lost: Whether this counts against the delivery limit; a return at shutdown does not.
+            delay: Seconds before they are ready again.
+            deadline: Seconds to wait out failovers; None takes the default.
+
+        Raises:
+            NoQueueError: The queue is not declared.
+            ClusterUnavailableError: Not confirmed within the deadline; the leases then expire by themselves.
+        """
+        limit = self.options.delivery_limit
+        args = (queue.wake, limit, int(lost), DELIVERY_LIMIT, int(delay * 1000), *leases)
+        return int(self._script("release", queue, lambda _: args, deadline))
+
+    def bury(self, queue: QueueKeys, leases: Sequence[str], reason: str, deadline: float | None = None) -> int:
+        """Move messages that we hold to the dead list with a reason of one word; raises as `release`."""
+        return int(self._script("bury", queue, lambda _: (reason, *leases), deadline))
+
+    def broadcast(self, stream: str, routing_key: str, payload: bytes) -> None:
+        """Send a message to everyone who reads the stream of a fanout exchange.
+
+        Raises:
+            ClusterUnavailableError: Not confirmed within the deadline.
+        """
+        options = self.options
+        args = (options.fanout_length, int(options.fanout_expires * 1000), routing_key, payload)
+        self.cluster.script(load("broadcast"), [stream], lambda _: args)
+
+    # -- bindings ---------------------------------------------------------------------------------------------------
+
+    def bind(
+        self, exchange: str, binding: Binding, expires_ms: int | None = None, deadline: float | None = None
+    ) -> None:
+        """Remember that an exchange sends to a queue; with `expires_ms`, for that many milliseconds."""
+        key = bindings_key(self.options.key_prefix, exchange)
+        now = int(time.time() * 1000)
+        score = "+inf" if expires_ms is None else str(now + expires_ms)
+        self.cluster.call(key, "ZADD", key, score, _SEPARATOR.join(binding), deadline=deadline)
+        if expires_ms is not None:
+            # Those who leave bindings that expire clean up after those who are gone.
+            self.cluster.call(key, "ZREMRANGEBYSCORE", key, "-inf", now - expires_ms, deadline=deadline)
+        self._forget_bindings(exchange)
+
+    def unbind(self, exchange: str, binding: Binding) -> None:
+        """Forget that an exchange sends to a queue."""
+        key = bindings_key(self.options.key_prefix, exchange)
+        self.cluster.call(key, "ZREM", key, _SEPARATOR.join(binding))
+        self._forget_bindings(exchange)
+
+    def _forget_bindings(self, exchange: str) -> None:
+        with self._bindings_lock:
+            self._bindings.pop(exchange, None)
+
+    def bindings(self, exchange: str, *, fresh: bool = False) -> list[Binding]:
+        """The bindings of an exchange, at most `BINDINGS_CACHE` seconds old unless `fresh`."""
+        with self._bindings_lock:
+            read_at, known = self._bindings.get(exchange, (0.0, []))
+        if known and not fresh and time.monotonic() - read_at < BINDINGS_CACHE:
+            return known
+        key = bindings_key(self.options.key_prefix, exchange)
+        now = int(time.time() * 1000)
+        reply = self.cluster.call(key, "ZRANGEBYSCORE", key, now, "+inf", "WITHSCORES")
+        found = [_binding(member.decode()) for member in reply[::2]]
+        temporary = {b[2] for b, score in zip(found, reply[1::2], strict=True) if score != b"inf"}
+        with self._bindings_lock:
+            self._bindings[exchange] = (time.monotonic(), found)
+            self._temporary |= temporary
+        return found
+
+    def is_temporary(self, queue: str) -> bool:
+        """Whether a binding said that the queue goes away by itself: it must not be made again by a late reply."""
+        return queue in self._temporary
+
+
+_SETTLE: Script = load("settle")
+
+
+def _translate(error: exceptions.ResponseError) -> Exception:
+    return NoQueueError() if str(error).startswith("NOQUEUE") else error
+
+
+def _binding(member: str) -> Binding:
+    routing_key, pattern, queue = member.split(_SEPARATOR)
+    return routing_key, pattern, queue
+
+
+def _delivery(queue: QueueKeys, lease: str, score: bytes, message: bytes) -> Delivery:
+    identity, priority, _, losses, returns, payload = message.split(b":", 5)
+    ack = Ack(lease, score.decode(), identity.decode())
+    return Delivery(queue, ack, int(priority), int(losses), int(returns), payload)

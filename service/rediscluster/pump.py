@@ -1,0 +1,358 @@
+"""The native thread of a session: it renews leases, sends what waits, and blocks on wake tokens and fanout streams.
+
+Whatever a consumer must react to, it says to the consumer's `Inbox`; it never delivers a message itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from redis import exceptions
+
+from .broker import Broker
+from .cluster import Address, backoff
+from .connection import NodeConnection
+from .errors import ConfigurationError
+from .keys import QueueKeys
+from .native import Bell, Gate, readable, start_thread
+
+if TYPE_CHECKING:
+    from .session import Session
+
+logger = logging.getLogger(__name__)
+
+#: Seconds for which acks may wait for the next request of a consumer.
+FLUSH_AFTER = 0.1
+#: Seconds that a blocking command's reply may be late before the node counts as unreachable.
+OVERDUE = 5.0
+#: Seconds a fanout reader blocks.
+FANOUT_BLOCK = 30.0
+
+#: Entries of a stream: id and fields.
+Entries = list[tuple[bytes, list[bytes]]]
+
+
+class Inbox(Protocol):
+    """What the pump tells a consumer; called from the pump's thread."""
+
+    def wake(self, watch: Watch) -> None:
+        """There may be something to do for the watch; it no longer blocks."""
+
+    def fanout(self, reader: FanoutReader, entries: Entries) -> None:
+        """Messages of a fanout exchange arrived."""
+
+
+class Watch:
+    """Waits for a queue's wake token on a connection of its own."""
+
+    def __init__(self, inbox: Inbox, queue: QueueKeys) -> None:
+        self.inbox = inbox
+        self.queue = queue
+        self.failures = 0
+        self.closed = False
+        self._seconds = 0.0
+
+    @property
+    def key(self) -> str:
+        """The key on which it blocks."""
+        return self.queue.wake
+
+    def command(self, broker: Broker) -> tuple[Any, ...]:
+        """The blocking command."""
+        return ("BLPOP", self.queue.wake, f"{self._seconds:.3f}")
+
+    @property
+    def seconds(self) -> float:
+        """How long the command blocks at most."""
+        return self._seconds
+
+    def block_for(self, seconds: float) -> None:
+        """Block that long the next time."""
+        self._seconds = max(seconds, 0.001)
+
+    def answered(self, reply: Any) -> bool:
+        """Take the reply of the command; returns whether to block again at once."""
+        self.inbox.wake(self)
+        return False
+
+    def failed(self) -> None:
+        """The connection was lost; the consumer finds out by looking."""
+        self.inbox.wake(self)
+
+
+class FanoutReader(Watch):
+    """Reads the stream of a fanout exchange from where it was bound."""
+
+    def __init__(self, inbox: Inbox, queue: QueueKeys, stream: str, cursor: str) -> None:
+        super().__init__(inbox, queue)
+        self.stream = stream
+        self.cursor = cursor
+        self._seconds = FANOUT_BLOCK
+
+    @property
+    def key(self) -> str:
+        """The key on which it blocks."""
+        return self.stream
+
+    def command(self, broker: Broker) -> tuple[Any, ...]:
+        """The blocking command."""
+        if self.failures:
+            # After a failover the new primary may not have come as far: waiting for a later id would miss messages.
+            self.cursor = clamp(self.cursor, last_id(broker, self.stream))
+        return ("XREAD", "COUNT", 200, "BLOCK", int(self._seconds * 1000), "STREAMS", self.stream, self.cursor)
+
+    def answered(self, reply: Any) -> bool:
+        """Take the reply of the command; returns whether to block again at once."""
+        for _, entries in reply or ():
+            self.cursor = entries[-1][0].decode()
+            self.inbox.fanout(self, entries)
+        return True
+
+    def failed(self) -> None:
+        """Nobody needs to know: reading goes on from the cursor."""
+
+
+def last_id(broker: Broker, stream: str) -> str:
+    """The id of a stream's last entry; `0-0` for a stream that is not there."""
+    try:
+        info = broker.cluster.once(stream, "XINFO", "STREAM", stream)
+    except exceptions.ResponseError as error:
+        if "no such key" in str(error):
+            return "0-0"
+        raise
+    fields = info if isinstance(info, dict) else dict(zip(info[::2], info[1::2], strict=True))
+    value = fields.get(b"last-generated-id", fields.get("last-generated-id", b"0-0"))
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def clamp(cursor: str, last: str) -> str:
+    """The earlier one of two stream ids, unless the stream is gone (`0-0`: everything in it will be new)."""
+
+    def order(identity: str) -> tuple[int, ...]:
+        return tuple(int(part) for part in identity.split("-"))
+
+    return min(cursor, last, key=order)
+
+
+class _Blocked:
+    """A watch that blocks right now."""
+
+    def __init__(self, watch: Watch, connection: NodeConnection, address: Address) -> None:
+        self.watch = watch
+        self.connection = connection
+        self.address = address
+        self.overdue_at = time.monotonic() + watch.seconds + OVERDUE
+
+
+class Pump:
+    """Starts with the first lease or watch and runs until the session is closed."""
+
+    def __init__(self, session: Session) -> None:
+        """Nothing runs before `start`."""
+        self._session = session
+        self._bell = Bell()
+        self._starting = Gate()
+        self._running = False
+        self._stopping = False
+        self._commands: deque[tuple[Watch, float, float]] = deque()
+        self._look_everywhere = False
+        self._flush_at = 0.0
+        self._blocked: dict[int, _Blocked] = {}
+        self._idle: dict[Watch, tuple[NodeConnection, Address]] = {}
+        self._timers: dict[Watch, tuple[float, bool]] = {}
+
+    # -- called from any thread -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread, once."""
+        if self._running or self._stopping:
+            return
+        with self._starting:
+            if self._running:
+                return
+            # Its own connections: under gevent and eventlet those of the other threads belong to their hub.
+            self._broker = Broker(self._session.options)
+            self._broker.cluster.on_change = self._session.on_topology_change
+            self._running = True
+            start_thread(self._run)
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping = True
+        self._bell.ring()
+
+    def watch(self, watch: Watch, seconds: float, after: float = 0.0) -> None:
+        """Block on a watch.
+
+        Args:
+            watch: What to wait for.
+            seconds: For how long; then the consumer is woken all the same.
+            after: Above 0, do not block but wake the consumer after that many seconds.
+        """
+        self.start()
+        self._commands.append((watch, seconds, after))
+        self._bell.ring()
+
+    def close(self, watch: Watch) -> None:
+        """Stop waiting and close the connection."""
+        watch.closed = True
+        if self._running:
+            self._commands.append((watch, 0.0, 0.0))
+            self._bell.ring()
+
+    def nudge(self) -> None:
+        """Something waits to be sent: send it soon if no request of a consumer takes it along."""
+        if not self._flush_at:
+            self._flush_at = time.monotonic() + FLUSH_AFTER
+            self.start()
+            self._bell.ring()
+
+    def look_everywhere(self) -> None:
+        """Wake all consumers."""
+        self._look_everywhere = True
+        self._bell.ring()
+
+    # -- the thread -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        interval = self._session.options.lease / 3
+        renew_at = time.monotonic() + interval
+        failures = 0
+        refresh_at = None
+        while not self._stopping:
+            try:
+                self._wait(renew_at if refresh_at is None else min(renew_at, refresh_at))
+                self._check_times()
+                self._take_commands()
+                refresh_at = self._session.refresh_temporary(self._broker)
+                now = time.monotonic()
+                if self._flush_at and now >= self._flush_at:
+                    self._flush_at = 0.0
+                    self._session.flush(self._broker)
+                    if self._session.unsent():
+                        self._flush_at = time.monotonic() + 5 * FLUSH_AFTER
+                if now >= renew_at:
+                    if self._session.renew(self._broker):
+                        failures = 0
+                        renew_at = now + interval
+                    else:
+                        renew_at = time.monotonic() + backoff(failures)
+                        failures += 1
+                    if self._session.unsent():
+                        self.nudge()
+            except Exception:
+                # The thread must live: without it every lease of the process ends.
+                logger.exception("the lease thread failed and goes on")
+                time.sleep(0.5)
+        for blocked in self._blocked.values():
+            blocked.connection.close()
+        for connection, _ in self._idle.values():
+            connection.close()
+        self._broker.cluster.close()
+
+    def _wait(self, until: float) -> None:
+        now = time.monotonic()
+        moments = [until, now + OVERDUE, *(at for at, _ in self._timers.values())]
+        moments += [blocked.overdue_at for blocked in self._blocked.values()]
+        if self._flush_at:
+            moments.append(self._flush_at)
+        for number in readable([self._bell.fileno, *self._blocked], min(moments) - now):
+            if number == self._bell.fileno:
+                self._bell.hear()
+            else:
+                self._read(self._blocked.pop(number))
+
+    def _check_times(self) -> None:
+        now = time.monotonic()
+        for number, blocked in list(self._blocked.items()):
+            if now >= blocked.overdue_at:
+                logger.warning("%s:%d does not answer; reconnecting", *blocked.address)
+                del self._blocked[number]
+                self._lost(blocked.watch, blocked.connection)
+        for watch, (at, block) in list(self._timers.items()):
+            if now >= at:
+                del self._timers[watch]
+                if block:
+                    self._block(watch)
+                elif not watch.closed:
+                    watch.inbox.wake(watch)
+
+    def _take_commands(self) -> None:
+        while self._commands:
+            watch, seconds, after = self._commands.popleft()
+            if watch.closed:
+                self._close(watch)
+            elif after:
+                self._timers[watch] = (time.monotonic() + after, False)
+            else:
+                watch.block_for(seconds)
+                self._block(watch)
+        if self._look_everywhere:
+            self._look_everywhere = False
+            for number, blocked in list(self._blocked.items()):
+                if self._primary(blocked.watch) != blocked.address:
+                    del self._blocked[number]
+                    self._lost(blocked.watch, blocked.connection)
+                else:
+                    blocked.watch.failed()
+
+    def _primary(self, watch: Watch) -> Address | None:
+        try:
+            return self._broker.cluster.primary(watch.key)
+        except (exceptions.RedisError, ConfigurationError):
+            return None
+
+    def _close(self, watch: Watch) -> None:
+        self._timers.pop(watch, None)
+        connection, _ = self._idle.pop(watch, (None, None))
+        if connection is not None:
+            connection.close()
+        for number, blocked in list(self._blocked.items()):
+            if blocked.watch is watch:
+                del self._blocked[number]
+                blocked.connection.close()
+
+    def _block(self, watch: Watch) -> None:
+        if watch.closed or any(blocked.watch is watch for blocked in self._blocked.values()):
+            return
+        connection, known = self._idle.pop(watch, (None, None))
+        try:
+            address = self._broker.cluster.primary(watch.key)
+            if connection is not None and known != address:
+                connection.close()
+                connection = None
+            command = watch.command(self._broker)
+            if connection is None:
+                connection = self._broker.cluster.connect(watch.key)
+            connection.send(*command)
+            self._blocked[connection.fileno] = _Blocked(watch, connection, address)
+        except (exceptions.RedisError, OSError, ConfigurationError) as error:
+            logger.debug("cannot watch %s: %s", watch.key, error)
+            self._lost(watch, connection)
+
+    def _read(self, blocked: _Blocked) -> None:
+        watch, connection = blocked.watch, blocked.connection
+        try:
+            reply = connection.read()
+        except (exceptions.RedisError, OSError) as error:
+            logger.debug("lost the watch on %s: %s", watch.key, error)
+            self._lost(watch, connection)
+            return
+        self._idle[watch] = (connection, blocked.address)
+        watch.failures = 0
+        if not watch.closed and watch.answered(reply):
+            self._block(watch)
+
+    def _lost(self, watch: Watch, connection: NodeConnection | None) -> None:
+        if connection is not None:
+            connection.close()
+        watch.failures += 1
+        try:
+            self._broker.cluster.refresh(at_most_every=0.1)
+        except (exceptions.RedisError, OSError, ConfigurationError) as error:
+            logger.debug("topology not readable: %s", error)
+        reads_stream = isinstance(watch, FanoutReader)
+        self._timers[watch] = (time.monotonic() + backoff(watch.failures), reads_stream)

@@ -1,0 +1,248 @@
+"""Takes messages for the channels of one connection: asks when woken, delivers while there is credit.
+
+One pipe tells the event loop, or a blocked `drain_events`, that there is something to do, whatever it is and whichever
+thread found out.
+"""
+
+from __future__ import annotations
+
+import random
+import select
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .broker import Delivery
+from .cluster import backoff
+from .errors import is_retryable
+from .keys import QueueKeys
+from .native import Bell
+from .pump import Entries, FanoutReader, Watch
+
+if TYPE_CHECKING:
+    from .channel import Channel
+    from .session import Session
+
+#: Messages leased at once by a consumer without a prefetch limit.
+UNLIMITED_BATCH = 20
+
+
+class Station:
+    """A queue that a channel consumes."""
+
+    def __init__(self, receiver: Receiver, channel: Channel, queue: QueueKeys) -> None:
+        self.channel = channel
+        self.queue = queue
+        self.watch = Watch(receiver, queue)
+        #: Whether there may be something to take.
+        self.look = True
+        #: Whether the pump waits for the wake token, or for the moment to try again.
+        self.armed = False
+        #: Whether a token was taken that somebody with credit should have.
+        self.token = False
+        #: Seconds until something becomes due or expires and it is ours to notice.
+        self.due_in: float | None = None
+        self.failures = 0
+
+
+class Receiver:
+    """The consuming side of one connection. `wake` and `fanout` are called by the pump, the rest by its owner."""
+
+    def __init__(self, session: Session) -> None:
+        """Nothing is asked before the first `add`."""
+        self.session = session
+        #: Whether an event loop calls `on_readable`; otherwise `get` is called.
+        self.in_loop = False
+        self._stations: dict[Watch, Station] = {}
+        self._readers: dict[str, tuple[Channel, FanoutReader]] = {}
+        self._buffer: deque[tuple[Channel, Delivery]] = deque()
+        self._broadcasts: deque[tuple[FanoutReader, list[bytes]]] = deque()
+        self._woken: deque[Watch] = deque()
+        self._serving = False
+        self._again = False
+        self.bell = Bell()
+
+    # -- what is consumed -------------------------------------------------------------------------------------------
+
+    def add(self, channel: Channel, queue: QueueKeys) -> None:
+        """Consume a queue, after those added before."""
+        station = Station(self, channel, queue)
+        self._stations[station.watch] = station
+        self.bell.ring()
+
+    def add_fanout(self, channel: Channel, queue: QueueKeys, stream: str, cursor: str) -> None:
+        """Consume a queue that is bound to a fanout exchange."""
+        reader = FanoutReader(self, queue, stream, cursor)
+        self._readers[queue.queue] = (channel, reader)
+        self.session.pump.watch(reader, reader.seconds)
+
+    def remove(self, channel: Channel, queue: QueueKeys) -> None:
+        """Stop consuming a queue; what was taken and not delivered goes back."""
+        found = self._readers.pop(queue.queue, None)
+        if found is not None:
+            self.session.pump.close(found[1])
+        for watch, station in list(self._stations.items()):
+            if station.channel is channel and station.queue == queue:
+                del self._stations[watch]
+                self.session.pump.close(watch)
+                if station.token:
+                    self._pass_on(station)
+        for _ in range(len(self._buffer)):
+            owner, delivery = self._buffer.popleft()
+            if owner is channel and delivery.queue == queue:
+                channel.return_undelivered(delivery)
+            else:
+                self._buffer.append((owner, delivery))
+
+    def close(self) -> None:
+        """Stop consuming everything."""
+        for station in list(self._stations.values()):
+            self.remove(station.channel, station.queue)
+        for channel, reader in list(self._readers.values()):
+            self.remove(channel, reader.queue)
+
+    # -- Inbox: called from the pump's thread -----------------------------------------------------------------------
+
+    def wake(self, watch: Watch) -> None:
+        """There may be something to do for the watch."""
+        self._woken.append(watch)
+        self.bell.ring()
+
+    def fanout(self, reader: FanoutReader, entries: Entries) -> None:
+        """Messages of a fanout exchange arrived."""
+        self._broadcasts.extend((reader, fields) for _, fields in entries)
+        self.bell.ring()
+
+    # -- delivering -------------------------------------------------------------------------------------------------
+
+    def acked(self, queue: QueueKeys) -> None:
+        """A delivery of the queue was settled: the ack can travel with the request for the next message."""
+        consumed = False
+        for station in self._stations.values():
+            if station.queue == queue:
+                station.look = consumed = True
+        if consumed:
+            # Not asked for from here: Celery acknowledges from the event loop's deferred calls, and one that is made by
+            # a task delivered there would wait until something else wakes the loop.
+            self.bell.ring()
+        if not (consumed and self.in_loop):
+            self.session.pump.nudge()
+
+    def on_readable(self) -> None:
+        """The event loop found the pipe readable."""
+        self.bell.hear()
+        self.serve()
+
+    def get(self, timeout: float | None) -> None:
+        """Deliver one message.
+
+        Args:
+            timeout: Seconds to wait for it; None waits for ever, 0 looks once.
+
+        Raises:
+            TimeoutError: None came.
+            redis.exceptions.RedisError: The cluster refused; it does not pass by waiting.
+        """
+        ends = None if timeout is None else time.monotonic() + timeout
+        while not self._deliver_one():
+            self.serve()
+            if self._deliver_one():
+                return
+            left = 1.0 if ends is None else ends - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("no message within the timeout")
+            if not self.bell.rung:
+                select.select([self.bell.fileno], [], [], min(left, 1.0))
+            self.bell.hear()
+
+    def serve(self) -> None:
+        """Ask for messages where there may be some, and deliver them if in an event loop."""
+        if self._serving:
+            self._again = True
+            return
+        self._serving = True
+        try:
+            self._again = False
+            while self._woken:
+                station = self._stations.get(self._woken.popleft())
+                if station is not None:
+                    station.armed = False
+                    station.look = station.token = True
+            for station in list(self._stations.values()):
+                if station.look:
+                    self._ask(station)
+            if self.in_loop:
+                while self._deliver_one():
+                    pass
+            for station in list(self._stations.values()):
+                self._arm(station)
+        finally:
+            self._serving = False
+            if self._again or self._buffer:
+                self.bell.ring()
+
+    def _ask(self, station: Station) -> None:
+        wanted = station.channel.credit(UNLIMITED_BATCH)
+        if wanted <= 0:
+            if station.token:
+                self._pass_on(station)
+            return
+        station.token = False
+        try:
+            settlement = self.session.settle(station.queue, wanted)
+        except Exception as error:
+            if not is_retryable(error):
+                raise
+            station.look = False
+            station.armed = True
+            self.session.pump.watch(station.watch, 0.0, after=backoff(station.failures))
+            station.failures += 1
+            return
+        if settlement is None:
+            self._again = True
+            return
+        station.failures = 0
+        station.due_in = settlement.watch
+        station.look = settlement.remaining > 0
+        for delivery in settlement.deliveries:
+            station.channel.reserve(delivery)
+            self._buffer.append((station.channel, delivery))
+
+    def _pass_on(self, station: Station) -> None:
+        station.token = False
+        try:
+            self.session.settle(station.queue, -1)
+        except Exception as error:
+            if not is_retryable(error):
+                raise
+            # The others look by themselves when their idle timeout ends.
+
+    def _arm(self, station: Station) -> None:
+        if station.armed or station.look:
+            return
+        if station.channel.credit(UNLIMITED_BATCH) <= 0:
+            station.look = True
+            return
+        options = self.session.options
+        seconds = min(options.idle_timeout * random.uniform(0.8, 1.2), options.lease / 4)
+        if station.due_in is not None:
+            seconds = min(seconds, station.due_in)
+        station.armed = True
+        self.session.pump.watch(station.watch, seconds)
+
+    def _deliver_one(self) -> bool:
+        if self._broadcasts:
+            reader, fields = self._broadcasts.popleft()
+            found = self._readers.get(reader.queue.queue)
+            if found is not None:
+                found[0].deliver_broadcast(reader.queue.queue, dict(zip(fields[::2], fields[1::2], strict=True)))
+            return True
+        if self._buffer:
+            channel, delivery = self._buffer.popleft()
+            channel.deliver(delivery)
+            return True
+        return False
+
+    def describe(self) -> dict[str, Any]:
+        """What is consumed, for diagnosis."""
+        return {s.queue.queue: {"look": s.look, "armed": s.armed} for s in self._stations.values()}

@@ -1,0 +1,362 @@
+"""What this process holds: one session per cluster, whatever connections and channels come and go.
+
+Leases belong to the session and not to a channel: closing a channel on reconnect must not give running tasks away, and
+an acknowledgement through a closed channel must arrive.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+from redis import exceptions
+
+from .broker import Ack, Binding, Broker, Delivery, NoQueueError, Settlement
+from .cluster import backoff
+from .errors import is_retryable
+from .keys import QueueKeys
+from .native import Gate
+from .options import Options
+from .pump import Pump
+
+logger = logging.getLogger(__name__)
+
+#: Seconds of acks that are repeated when a primary changed: the old one may not have replicated them.
+REPEAT_ACKS = 5.0
+#: Acks sent in one request at most.
+ACK_BATCH = 1000
+#: Seconds for which the end of the process waits until everything is given back.
+FAREWELL = 5.0
+
+
+class Line:
+    """What is under way with one queue part: acks to send, and the request whose outcome is unknown."""
+
+    def __init__(self, queue: QueueKeys) -> None:
+        self.queue = queue
+        self.gate = Gate()
+        self.acks: deque[Ack] = deque()
+        self.next_lease = 1
+        #: First lease number, how many, and attempt of a request that must be repeated as it was.
+        self.unanswered: tuple[int, int, int] | None = None
+        #: Operations that failed for the moment, to be tried again.
+        self.postponed: deque[Callable[[Broker], object]] = deque()
+
+
+class Temporary:
+    """A queue of ours that goes away unless we say in time that we still consume it."""
+
+    def __init__(self, expires_ms: int, bindings: list[tuple[str, Binding]]) -> None:
+        self.expires_ms = expires_ms
+        self.bindings = bindings
+        self.refresh_at = time.monotonic() + expires_ms / 3000
+
+
+class Session:
+    """The leases of this process on one cluster. Methods may be called from any thread."""
+
+    def __init__(self, options: Options) -> None:
+        """Connects on first use."""
+        self.options = options
+        self.id = uuid4().hex[:20]
+        self.pid = os.getpid()
+        self.broker = Broker(options)
+        self.held: dict[str, Delivery] = {}
+        self.lines: dict[QueueKeys, Line] = {}
+        self._temporary: dict[QueueKeys, Temporary] = {}
+        self._watched: dict[str, weakref.ref[Any]] = {}
+        self._dropped: deque[str] = deque()
+        self._recent: deque[tuple[float, QueueKeys, Ack]] = deque()
+        self.pump = Pump(self)
+        self.broker.cluster.on_change = self.on_topology_change
+
+    def line(self, queue: QueueKeys) -> Line:
+        """The line of a queue part."""
+        line = self.lines.get(queue)
+        return self.lines.setdefault(queue, Line(queue)) if line is None else line
+
+    # -- taking and acknowledging -----------------------------------------------------------------------------------
+
+    def settle(self, queue: QueueKeys, wanted: int, broker: Broker | None = None) -> Settlement | None:
+        """Send the acks of a queue and lease up to `wanted` messages, in one attempt.
+
+        Returns:
+            What came, or None when another thread is at it.
+
+        Raises:
+            redis.exceptions.RedisError: It did not work now; see `errors.is_retryable`. Acks stay and the same leases
+                are asked for next time.
+        """
+        line = self.line(queue)
+        if not line.gate.try_enter():
+            return None
+        try:
+            return self._settle(line, wanted, broker or self.broker)
+        finally:
+            line.gate.leave()
+
+    def _settle(self, line: Line, wanted: int, broker: Broker) -> Settlement:
+        acks = [line.acks[i] for i in range(min(len(line.acks), ACK_BATCH))]
+        if line.unanswered is not None:
+            first, wanted, attempt = line.unanswered
+        else:
+            first, attempt = line.next_lease, 0
+            line.next_lease += max(wanted, 0)
+        try:
+            try:
+                settlement = broker.settle(line.queue, self.id, wanted, first, acks, attempt)
+            except NoQueueError:
+                broker.declare(line.queue)
+                settlement = broker.settle(line.queue, self.id, wanted, first, acks, attempt)
+        except Exception as error:
+            if wanted > 0 and is_retryable(error):
+                line.unanswered = (first, wanted, attempt + 1)
+            raise
+        line.unanswered = None
+        now = time.monotonic()
+        for _ in acks:
+            self._recent.append((now, line.queue, line.acks.popleft()))
+        while self._recent and self._recent[0][0] < now - REPEAT_ACKS:
+            self._recent.popleft()
+        for delivery in settlement.deliveries:
+            self.held[delivery.tag] = delivery
+        if settlement.deliveries:
+            self.pump.start()
+        return settlement
+
+    def take(self, queue: QueueKeys, deadline: float) -> Delivery | None:
+        """Lease one message, waiting out failovers for `deadline` seconds.
+
+        Raises:
+            redis.exceptions.RedisError: It did not work before the deadline.
+        """
+        ends = time.monotonic() + deadline
+        attempt = 0
+        while True:
+            try:
+                settlement = self.settle(queue, 1)
+            except Exception as error:
+                if not is_retryable(error) or time.monotonic() > ends:
+                    raise
+                time.sleep(backoff(attempt))
+                attempt += 1
+            else:
+                if settlement is not None:
+                    return settlement.deliveries[0] if settlement.deliveries else None
+                time.sleep(0.002)
+
+    def ack(self, tag: str) -> QueueKeys | None:
+        """Note that the work of a delivery is done; the next round sends it, or the pump within 0.1 s.
+
+        Returns:
+            The queue, or None when the delivery was settled before.
+        """
+        delivery = self._forget(tag)
+        if delivery is None:
+            return None
+        self.line(delivery.queue).acks.append(delivery.ack)
+        return delivery.queue
+
+    def give_back(self, tag: str, *, lost: bool, delay: float = 0.0) -> QueueKeys | None:
+        """Return a message to its place; with `lost` it counts against the delivery limit. Returns its queue."""
+        delivery = self._forget(tag)
+        if delivery is None:
+            return None
+        leases = [delivery.ack.lease]
+        queue = delivery.queue
+        self._do(queue, lambda broker: broker.release(queue, leases, lost=lost, delay=delay, deadline=0))
+        return queue
+
+    def bury(self, tag: str, reason: str) -> QueueKeys | None:
+        """Move a message to the dead list. Returns its queue."""
+        delivery = self._forget(tag)
+        if delivery is None:
+            return None
+        leases = [delivery.ack.lease]
+        queue = delivery.queue
+        self._do(queue, lambda broker: broker.bury(queue, leases, reason, deadline=0))
+        return queue
+
+    def _do(self, queue: QueueKeys, operation: Callable[[Broker], object]) -> None:
+        try:
+            operation(self.broker)
+        except NoQueueError:
+            return
+        except Exception as error:
+            if not is_retryable(error):
+                raise
+            self.line(queue).postponed.append(operation)
+            self.pump.nudge()
+
+    def _forget(self, tag: str) -> Delivery | None:
+        self._watched.pop(tag, None)
+        return self.held.pop(tag, None)
+
+    # -- messages that nobody refers to any more --------------------------------------------------------------------
+
+    def watch(self, message: Any, tag: str, dropped: Callable[[str], None]) -> None:
+        """Give the delivery back when its message object is collected without having been settled.
+
+        That is how messages come back that Celery dropped when it lost its connection. `dropped` is told the tag; it
+        runs inside the garbage collector.
+        """
+
+        def collected(_: object, tag: str = tag) -> None:
+            # Runs inside the garbage collector: no I/O here.
+            if tag in self.held and os.getpid() == self.pid:
+                self._dropped.append(tag)
+                self.pump.nudge()
+                dropped(tag)
+
+        self._watched[tag] = weakref.ref(message, collected)
+
+    # -- temporary queues -------------------------------------------------------------------------------------------
+
+    def keep_temporary(self, queue: QueueKeys, expires_ms: int, bindings: list[tuple[str, Binding]]) -> None:
+        """Keep a queue with x-expires and its bindings alive while it is consumed."""
+        self._temporary[queue] = Temporary(expires_ms, bindings)
+        self.pump.start()
+
+    def forget_temporary(self, queue: QueueKeys) -> None:
+        """Let it go away in its time."""
+        self._temporary.pop(queue, None)
+
+    def refresh_temporary(self, broker: Broker) -> float | None:
+        """Prolong what is due; returns the moment of the next, on the monotonic clock."""
+        for queue, temporary in list(self._temporary.items()):
+            if time.monotonic() < temporary.refresh_at:
+                continue
+            try:
+                broker.touch(queue, temporary.expires_ms, deadline=0)
+                for exchange, binding in temporary.bindings:
+                    broker.bind(exchange, binding, temporary.expires_ms, deadline=0)
+            except (exceptions.RedisError, OSError) as error:
+                logger.debug("%s not prolonged: %s", queue.queue, error)
+                temporary.refresh_at = time.monotonic() + 0.5
+            else:
+                temporary.refresh_at = time.monotonic() + temporary.expires_ms / 3000
+        return min((t.refresh_at for t in list(self._temporary.values())), default=None)
+
+    # -- upkeep, called by the pump ---------------------------------------------------------------------------------
+
+    def on_topology_change(self) -> None:
+        """A primary may have changed: repeat the last acks and let every consumer look."""
+        for _, queue, ack in list(self._recent):
+            self.line(queue).acks.append(ack)
+        self._recent.clear()
+        self.pump.look_everywhere()
+
+    def unsent(self) -> bool:
+        """Whether acks or postponed operations wait."""
+        return any(line.acks or line.postponed for line in list(self.lines.values()))
+
+    def flush(self, broker: Broker) -> None:
+        """Send what waits, in one attempt; what fails waits on."""
+        while self._dropped:
+            delivery = self._forget(self._dropped.popleft())
+            if delivery is not None:
+                self.line(delivery.queue).postponed.append(_returning(delivery))
+        for line in list(self.lines.values()):
+            try:
+                while line.postponed:
+                    line.postponed[0](broker)
+                    line.postponed.popleft()
+                if line.acks:
+                    settlement = self.settle(line.queue, 0, broker)
+                    # Only an unanswered request of a consumer that has gone can bring messages here.
+                    for delivery in settlement.deliveries if settlement else ():
+                        self._forget(delivery.tag)
+                        _returning(delivery)(broker)
+            except (exceptions.RedisError, OSError) as error:
+                logger.debug("acks of %s wait: %s", line.queue.queue, error)
+            except NoQueueError:
+                line.postponed.clear()
+
+    def renew(self, broker: Broker) -> bool:
+        """Prolong every lease; returns whether that worked for all."""
+        by_queue: dict[QueueKeys, list[Delivery]] = {}
+        for delivery in list(self.held.values()):
+            by_queue.setdefault(delivery.queue, []).append(delivery)
+        complete = True
+        for queue, deliveries in by_queue.items():
+            leases = {delivery.ack.lease: delivery for delivery in deliveries}
+            try:
+                lost = broker.renew(queue, list(leases))
+            except NoQueueError:
+                lost = list(leases)
+            except (exceptions.RedisError, OSError) as error:
+                logger.warning("leases of %s not renewed, trying again: %s", queue.queue, error)
+                complete = False
+                continue
+            for lease in lost:
+                if leases[lease].tag in self.held:
+                    logger.warning(
+                        "message %s of %s is no longer ours: another worker may run it too",
+                        leases[lease].ack.message_id,
+                        queue.queue,
+                    )
+        return complete
+
+    def close(self) -> None:
+        """Send the acks and give back the rest: the end of the process."""
+        if os.getpid() != self.pid:
+            return
+        self.pump.stop()
+        ends = time.monotonic() + FAREWELL
+        attempt = 0
+        while self.unsent() and time.monotonic() < ends:
+            self.flush(self.broker)
+            if self.unsent():
+                time.sleep(backoff(attempt))
+                attempt += 1
+        by_queue: dict[QueueKeys, list[str]] = {}
+        for delivery in self.held.values():
+            by_queue.setdefault(delivery.queue, []).append(delivery.ack.lease)
+        self.held.clear()
+        for queue, leases in by_queue.items():
+            try:
+                self.broker.release(queue, leases, lost=False, deadline=max(0.0, ends - time.monotonic()))
+            except (exceptions.RedisError, OSError, NoQueueError) as error:
+                logger.warning("%d messages of %s come back when their leases end: %s", len(leases), queue.queue, error)
+        self.broker.cluster.close()
+
+
+def _returning(delivery: Delivery) -> Callable[[Broker], object]:
+    return lambda broker: broker.release(delivery.queue, [delivery.ack.lease], lost=False, deadline=0)
+
+
+_sessions: dict[Options, Session] = {}
+_sessions_gate = Gate()
+
+
+def session_for(options: Options) -> Session:
+    """The session of this process with a cluster; a forked child gets its own."""
+    with _sessions_gate:
+        session = _sessions.get(options)
+        if session is None or session.pid != os.getpid():
+            session = _sessions[options] = Session(options)
+        return session
+
+
+def close_all() -> None:
+    """Close every session of this process."""
+    for session in list(_sessions.values()):
+        session.close()
+    _sessions.clear()
+
+
+def _after_fork() -> None:
+    global _sessions_gate
+    _sessions.clear()
+    _sessions_gate = Gate()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(close_all)

@@ -1,0 +1,83 @@
+"""What stands in the queues, as plain values for metrics and tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .broker import Broker
+from .options import parse
+
+
+@dataclass(frozen=True)
+class QueueStats:
+    """A queue at one moment.
+
+    Attributes:
+        ready: Messages that can be taken, by priority 0-10.
+        delayed: Messages that wait for their time, due ones included.
+        due: Delayed ones whose time has come and that nobody has looked at yet.
+        leased: Messages that somebody holds.
+        dead: Messages on the dead list.
+        oldest_age: Seconds since the oldest ready or due message could have been taken; 0 when there is none.
+        published: Messages stored, since the queue was made.
+        acked: Messages whose work was done.
+        redelivered: Returns to the queue, for whatever reason.
+        recovered: Those of them that came back because their lease ended.
+    """
+
+    ready: dict[int, int] = field(default_factory=dict)
+    delayed: int = 0
+    due: int = 0
+    leased: int = 0
+    dead: int = 0
+    oldest_age: float = 0.0
+    published: int = 0
+    acked: int = 0
+    redelivered: int = 0
+    recovered: int = 0
+
+    @property
+    def depth(self) -> int:
+        """Messages that could run now: ready ones and due ones."""
+        return sum(self.ready.values()) + self.due
+
+
+class BrokerInspector:
+    """Reads queues without disturbing them."""
+
+    def __init__(self, url: str, transport_options: Mapping[str, Any] | None = None) -> None:
+        """Connects on first use.
+
+        Raises:
+            ConfigurationError: The URL or an option is wrong.
+        """
+        self._broker = Broker(parse(url, transport_options))
+
+    def stats(self, queue: str) -> QueueStats:
+        """Count what is in a queue; all zero when it does not exist.
+
+        Raises:
+            ClusterUnavailableError: Its shard did not answer before the deadline.
+        """
+        exists, delayed, due, leased, dead, now, oldest, counters, ready = self._broker.stats(self._broker.keys(queue))
+        if not exists:
+            return QueueStats()
+        count = {counters[i].decode(): counters[i + 1] for i in range(0, len(counters), 2)}
+        return QueueStats(
+            ready=dict(enumerate(ready)),
+            delayed=delayed,
+            due=due,
+            leased=leased,
+            dead=dead,
+            oldest_age=max(0.0, (now - oldest) / 1000) if oldest else 0.0,
+            published=count["published"],
+            acked=count["acked"],
+            redelivered=count["returned"],
+            recovered=count["recovered"],
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._broker.cluster.close()

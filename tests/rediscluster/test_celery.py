@@ -1,0 +1,252 @@
+"""What Celery's users see: a real worker on a real cluster."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery, chain, chord, group
+from celery.exceptions import TaskRevokedError
+from celery.result import AsyncResult
+
+from scripts.localcluster import LocalCluster
+from service.rediscluster import BrokerInspector
+from service.rediscluster.keys import task_key
+
+QUEUE = "conformance"
+
+
+@pytest.fixture(scope="module")
+def tasks(cluster: LocalCluster) -> Iterator[Any]:
+    """The module of the tasks, connected to the cluster."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEST_CLUSTER_URL", cluster.url)
+        from tests.rediscluster import celeryapp
+
+        yield celeryapp
+        celeryapp.app.close()
+
+
+@pytest.fixture(scope="module")
+def worker(tasks: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A worker with two processes; its log."""
+    log = tmp_path_factory.mktemp("worker") / "log"
+    command = [sys.executable, "-m", "celery", "-A", tasks.__name__, "worker", "-c", "2", "-E", "-l", "INFO"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=os.environ)
+    try:
+        assert tasks.add.delay(1, 2).get(timeout=30) == 3, log.read_text()
+        yield log
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(45) == 0, log.read_text()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def inspector(cluster: LocalCluster) -> Iterator[BrokerInspector]:
+    opened = BrokerInspector(cluster.url)
+    yield opened
+    opened.close()
+
+
+def eventually(condition: Callable[[], Any], within: float = 15.0) -> Any:
+    ends = time.monotonic() + within
+    while not (value := condition()):
+        assert time.monotonic() < ends, f"did not happen within {within} s"
+        time.sleep(0.02)
+    return value
+
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+
+def test_groups_chains_and_chords(tasks: Any) -> None:
+    add, total = tasks.add, tasks.total
+    assert group(add.s(i, i) for i in range(40))().get(timeout=20) == [2 * i for i in range(40)]
+    assert chain(add.s(1, 2), add.s(3), add.s(4))().get(timeout=20) == 10
+    assert chord((add.s(i, i) for i in range(40)), total.s())().get(timeout=20) == 1560
+
+
+def test_canvas_nests(tasks: Any) -> None:
+    add, total = tasks.add, tasks.total
+    inner = chord([add.s(1, 1), add.s(2, 2)], total.s())
+    assert chord([inner, add.s(10, 10)], total.s())().get(timeout=20) == 26
+    assert (group(add.s(1, 1), add.s(2, 2)) | total.s() | add.s(100))().get(timeout=20) == 106
+    assert tasks.nested.delay([1, 2, 3]).get(timeout=20) == 7
+    assert chord([group(add.s(i, 1) for i in range(3)), add.s(5, 5)], total.s())().get(timeout=20) == 16
+
+
+def test_failures_travel(tasks: Any) -> None:
+    with pytest.raises(ValueError, match="broken"):
+        tasks.fail.delay("broken").get(timeout=20)
+    body = chord([tasks.add.s(1, 1), tasks.fail.s("in the header")], tasks.total.s())()
+    with pytest.raises(Exception, match="in the header"):
+        body.get(timeout=20)
+
+
+def test_retries_wait_in_the_cluster(tasks: Any) -> None:
+    assert tasks.flaky.delay(3).get(timeout=20) == 3
+
+
+def test_a_delayed_task_starts_at_its_time_and_takes_no_credit(tasks: Any, inspector: BrokerInspector) -> None:
+    sent = time.time()
+    later = [tasks.stamp.apply_async(countdown=1.5) for _ in range(20)]
+    assert inspector.stats(QUEUE).delayed == 20
+    assert tasks.add.delay(1, 1).get(timeout=20) == 2
+    starts = [result.get(timeout=20) - sent for result in later]
+    assert min(starts) >= 1.5
+    assert max(starts) < 2.5 + 1.0
+
+
+def test_results_are_compressed_and_expire(tasks: Any, cluster: LocalCluster) -> None:
+    result = tasks.echo.delay("x" * 10_000)
+    assert result.get(timeout=20) == "x" * 10_000
+    key = task_key("result:", result.id)
+    admin = cluster.admin(cluster.primary_for(key))
+    assert 0 < admin.ttl(key) <= 600
+    assert 10 < admin.strlen(key) < 1000
+    assert AsyncResult(result.id, app=tasks.app).state == "SUCCESS"
+    result.forget()
+    assert not admin.exists(key)
+
+
+def test_ignored_results_leave_nothing(tasks: Any, cluster: LocalCluster, inspector: BrokerInspector) -> None:
+    before = inspector.stats(QUEUE).acked
+    result = tasks.forgotten.delay("x")
+    eventually(lambda: inspector.stats(QUEUE).acked > before)
+    key = task_key("result:", result.id)
+    assert not cluster.admin(cluster.primary_for(key)).exists(key)
+
+
+def test_a_waiter_is_told_and_does_not_poll(tasks: Any, cluster: LocalCluster) -> None:
+    result = tasks.stamp.apply_async(countdown=1.0)
+    admin = cluster.admin(cluster.primary_for(task_key("result:", result.id)))
+    before = admin.info("commandstats").get("cmdstat_get", {"calls": 0})["calls"]
+    result.get(timeout=20)
+    reads = admin.info("commandstats")["cmdstat_get"]["calls"] - before
+    # One by the waiter before it waits, one by the worker before it stores.
+    assert reads <= 3
+
+
+def test_many_results_at_once(tasks: Any) -> None:
+    results = [tasks.add.delay(i, 1) for i in range(200)]
+    assert [result.get(timeout=30) for result in results] == [i + 1 for i in range(200)]
+
+
+def test_revoked_before_it_starts_it_never_runs(tasks: Any) -> None:
+    result = tasks.stamp.apply_async(countdown=1.0)
+    tasks.app.control.revoke(result.id)
+    eventually(lambda: any(result.id in ids for ids in (tasks.app.control.inspect(timeout=1).revoked() or {}).values()))
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=20)
+
+
+def test_terminating_a_running_task(tasks: Any) -> None:
+    result = tasks.until_stopped.delay(60)
+    inspect = tasks.app.control.inspect(timeout=1)
+    eventually(lambda: any(task["id"] == result.id for active in (inspect.active() or {}).values() for task in active))
+    result.revoke(terminate=True)
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=20)
+
+
+def test_expired_tasks_do_not_run(tasks: Any) -> None:
+    result = tasks.add.apply_async((1, 1), countdown=0.5, expires=0.1)
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=20)
+
+
+def test_inspect_and_control(tasks: Any) -> None:
+    app: Celery = tasks.app
+    answers: Any = app.control.ping(timeout=3, limit=1)
+    [[name]] = answers
+    inspect: Any = app.control.inspect([name], timeout=3)
+    assert inspect.ping() == {name: {"ok": "pong"}}
+    assert set(inspect.registered()[name]) >= {tasks.add.name, tasks.total.name}
+    assert [queue["name"] for queue in inspect.active_queues()[name]] == [QUEUE]
+    assert inspect.stats()[name]["pool"]["max-concurrency"] == 2
+    assert inspect.scheduled() == {name: []}
+    app.control.rate_limit(tasks.add.name, "100/s", destination=[name], reply=True)
+    assert tasks.add.delay(2, 2).get(timeout=20) == 4
+    app.control.rate_limit(tasks.add.name, "0", destination=[name], reply=True)
+
+
+def test_consumers_can_be_added_and_cancelled(tasks: Any) -> None:
+    control = tasks.app.control
+    assert control.add_consumer("aside", reply=True, timeout=3)
+    assert tasks.add.apply_async((1, 2), queue="aside").get(timeout=20) == 3
+    assert control.cancel_consumer("aside", reply=True, timeout=3)
+    waiting = tasks.add.apply_async((3, 4), queue="aside")
+    assert tasks.add.delay(1, 1).get(timeout=20) == 2
+    assert waiting.state == "PENDING"
+    control.add_consumer("aside", reply=True, timeout=3)
+    assert waiting.get(timeout=20) == 7
+    control.cancel_consumer("aside", reply=True, timeout=3)
+
+
+def test_events_arrive(tasks: Any) -> None:
+    seen: list[str] = []
+    with tasks.app.connection() as connection:
+        receiver = tasks.app.events.Receiver(connection, handlers={"*": lambda event: seen.append(event["type"])})
+        events = receiver.itercapture(limit=None, timeout=10, wakeup=False)
+        next(events)
+        result = tasks.add.delay(1, 1)
+        for _ in events:
+            if "task-succeeded" in seen:
+                break
+        assert result.get(timeout=20) == 2
+    assert {"task-received", "task-started", "task-succeeded"} <= set(seen)
+
+
+def test_urgent_tasks_overtake(tasks: Any, inspector: BrokerInspector) -> None:
+    blockers = [tasks.until_stopped.delay(1.5) for _ in range(2)]
+    eventually(lambda: inspector.stats(QUEUE).leased == 2)
+    low = [tasks.stamp.apply_async(priority=1) for _ in range(4)]
+    high = [tasks.stamp.apply_async(priority=9) for _ in range(4)]
+    starts_low = [result.get(timeout=20) for result in low]
+    starts_high = [result.get(timeout=20) for result in high]
+    for blocker in blockers:
+        blocker.get(timeout=20)
+    assert max(starts_high) < max(starts_low)
+    assert sorted(starts_high)[-2] < min(starts_low)
+
+
+def test_purge_and_queue_length(tasks: Any, inspector: BrokerInspector) -> None:
+    for number in range(5):
+        tasks.add.apply_async((number, 1), queue="nobody-consumes")
+    assert inspector.stats("nobody-consumes").depth == 5
+    with tasks.app.connection() as connection:
+        assert connection.default_channel.queue_purge("nobody-consumes") == 5
+        connection.default_channel.queue_delete("nobody-consumes")
+
+
+def test_a_json_message_is_stored_without_base64(tasks: Any) -> None:
+    tasks.echo.apply_async(("readable-in-redis",), queue="storage")
+    with tasks.app.connection() as connection:
+        channel = connection.default_channel
+        keys = channel.broker.keys("storage")
+        [stored] = [m for m in channel.broker.cluster.call(keys.ready, "ZRANGE", keys.ready, 0, -1) if m]
+        assert b"readable-in-redis" in stored
+        channel.queue_delete("storage")
+
+
+def test_an_idle_worker_leaves_the_cluster_alone(cluster: LocalCluster, inspector: BrokerInspector) -> None:
+    eventually(lambda: inspector.stats(QUEUE).leased == 0 and inspector.stats(QUEUE).depth == 0)
+
+    def commands() -> int:
+        return sum(cluster.admin(node).info("stats")["total_commands_processed"] for node in cluster.primaries)
+
+    before, own, seconds = commands(), len(cluster.primaries), 5.0
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        time.sleep(0.1)
+    # Celery's own heartbeat every 2 s, replication, and here and there a look: far from polling.
+    assert (commands() - before - own) / seconds < 20

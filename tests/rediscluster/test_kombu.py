@@ -1,0 +1,311 @@
+"""What kombu's users see: connections, channels, consumers and producers on a real cluster."""
+
+import gc
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from kombu import Connection, Consumer, Exchange, Producer, Queue
+from kombu.exceptions import ChannelError
+
+from scripts.localcluster import LocalCluster
+from scripts.localcluster.ports import free_ports
+from service.rediscluster import BrokerInspector, ConfigurationError
+
+
+@pytest.fixture
+def connection(cluster: LocalCluster) -> Iterator[Connection]:
+    with Connection(cluster.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def inspector(cluster: LocalCluster) -> Iterator[BrokerInspector]:
+    opened = BrokerInspector(cluster.url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def queue(connection: Any) -> Iterator[Queue]:
+    queue = Queue(f"kombu-{uuid4().hex}")(connection.default_channel)
+    queue.declare()
+    yield queue
+    queue.delete()
+
+
+def send(connection: Any, queue: Any, *bodies: Any, **options: Any) -> None:
+    producer = Producer(connection.default_channel)
+    for body in bodies:
+        producer.publish(body, routing_key=queue.name, **options)
+
+
+def receive(connection: Any, queue: Any, number: int, prefetch: int = 1, **options: Any) -> list[Any]:
+    received: list[Any] = []
+
+    def take(body: Any, message: Any) -> None:
+        received.append(body)
+        message.ack()
+
+    with Consumer(connection, [queue], callbacks=[take], prefetch_count=prefetch, **options):
+        while len(received) < number:
+            connection.drain_events(timeout=5)
+    return received
+
+
+def test_higher_priorities_come_first_and_larger_ones_count_as_ten(connection: Any, queue: Any) -> None:
+    for priority in (0, 3, 99, 10, 5):
+        send(connection, queue, priority, priority=priority)
+    assert receive(connection, queue, 5) == [99, 10, 5, 3, 0]
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 10])
+def test_order_is_kept_at_any_prefetch(connection: Any, queue: Any, prefetch: int) -> None:
+    send(connection, queue, *range(50))
+    assert receive(connection, queue, 50, prefetch) == list(range(50))
+
+
+def test_prefetch_limits_what_is_taken(connection: Any, queue: Any, inspector: BrokerInspector) -> None:
+    send(connection, queue, *range(10))
+    held: list[Any] = []
+    with Consumer(connection, [queue], on_message=held.append, prefetch_count=3):
+        for _ in range(3):
+            connection.drain_events(timeout=5)
+        with pytest.raises(socket.timeout):
+            connection.drain_events(timeout=0.3)
+        assert inspector.stats(queue.name).leased == 3
+        held[0].ack()
+        connection.drain_events(timeout=5)
+    assert [message.payload for message in held] == [0, 1, 2, 3]
+    for message in held[1:]:
+        message.ack()
+
+
+def test_bodies_of_every_kind(connection: Any, queue: Any) -> None:
+    text = "naïve ☃ {}%|\x00\n:"
+    send(connection, queue, {"text": text, "n": [1, None, 2.5]})
+    send(connection, queue, bytes(range(256)), content_type="application/data", content_encoding="binary")
+    send(connection, queue, {"text": text * 1000}, compression="gzip")
+    send(connection, queue, "x" * 3_000_000)
+    received = receive(connection, queue, 4, accept=["json", "text/plain", "application/data"])
+    assert received[0] == {"text": text, "n": [1, None, 2.5]}
+    assert bytes(received[1]) == bytes(range(256))
+    assert received[2] == {"text": text * 1000}
+    assert len(received[3]) == 3_000_000
+
+
+def test_basic_get_reject_and_requeue(connection: Any, queue: Any, inspector: BrokerInspector) -> None:
+    channel = connection.default_channel
+    assert channel.basic_get(queue.name) is None
+    send(connection, queue, "a", "b")
+    first = channel.basic_get(queue.name)
+    first.reject(requeue=True)
+    again = channel.basic_get(queue.name)
+    assert (again.payload, again.delivery_info["redelivered"]) == ("a", True)
+    again.reject()
+    assert channel.basic_get(queue.name, no_ack=True).payload == "b"
+    ends = time.monotonic() + 5
+    while inspector.stats(queue.name).leased and time.monotonic() < ends:
+        time.sleep(0.02)
+    stats = inspector.stats(queue.name)
+    assert (stats.depth, stats.leased, stats.dead) == (0, 0, 1)
+
+
+def test_what_is_dropped_without_an_answer_comes_back(connection: Any, queue: Any) -> None:
+    channel = connection.default_channel
+    send(connection, queue, "a")
+    message = channel.basic_get(queue.name)
+    assert channel.basic_get(queue.name) is None
+    del message
+    gc.collect()
+    assert receive(connection, queue, 1) == ["a"]
+
+
+def test_an_ack_through_a_closed_channel_arrives(connection: Any, queue: Any, inspector: BrokerInspector) -> None:
+    send(connection, queue, "a")
+    channel = connection.channel()
+    message = channel.basic_get(queue.name)
+    channel.close()
+    assert inspector.stats(queue.name).leased == 1
+    message.ack()
+    ends = time.monotonic() + 5
+    while inspector.stats(queue.name).acked < 1 and time.monotonic() < ends:
+        time.sleep(0.02)
+    assert (inspector.stats(queue.name).leased, inspector.stats(queue.name).depth) == (0, 0)
+
+
+def test_cancelling_gives_back_what_was_not_delivered(connection: Any, queue: Any) -> None:
+    send(connection, queue, *range(20))
+    seen: list[Any] = []
+    with Consumer(connection, [queue], on_message=seen.append, prefetch_count=10):
+        connection.drain_events(timeout=5)
+    seen[0].ack()
+    assert receive(connection, queue, 19, prefetch=5) == list(range(1, 20))
+
+
+def test_purge_size_and_delete(connection: Any, queue: Any) -> None:
+    send(connection, queue, *range(7))
+    assert queue.queue_declare(passive=True).message_count == 7
+    assert queue.purge() == 7
+    assert queue.queue_declare(passive=True).message_count == 0
+    queue.delete()
+    with pytest.raises(ChannelError):
+        queue.queue_declare(passive=True)
+
+
+def test_simple_queue(connection: Any) -> None:
+    simple = connection.SimpleQueue(f"simple-{uuid4().hex}")
+    simple.put({"hello": 1})
+    assert simple.qsize() == 1
+    message = simple.get(timeout=5)
+    assert message.payload == {"hello": 1}
+    message.ack()
+    with pytest.raises(simple.Empty):
+        simple.get(timeout=0.2)
+    simple.queue.delete()
+    simple.close()
+
+
+def test_direct_and_topic_exchanges(connection: Any) -> None:
+    name = uuid4().hex
+    topic = Exchange(f"topic-{name}", type="topic")
+    channel = connection.default_channel
+    queues = [Queue(f"{key}-{name}", topic, routing_key=key)(channel) for key in ("a.*", "a.#", "b.x")]
+    for queue in queues:
+        queue.declare()
+    # Another connection, as another process: it must learn the bindings from the cluster.
+    with Connection(connection.as_uri(include_password=True)) as other:
+        producer = Producer(other.default_channel, exchange=topic)
+        for key in ("a.x", "a.x.y", "b.x", "c"):
+            producer.publish(key, routing_key=key)
+    got = [[m.payload for m in iter(partial(queue.get, no_ack=True), None)] for queue in queues]
+    assert got == [["a.x"], ["a.x", "a.x.y"], ["b.x"]]
+    for queue in queues:
+        queue.delete()
+
+
+def test_fanout_reaches_everyone_bound_and_nobody_else(cluster: LocalCluster) -> None:
+    exchange = Exchange(f"fanout-{uuid4().hex}", type="fanout")
+    with Connection(cluster.url) as one, Connection(cluster.url) as two, Connection(cluster.url) as sender:
+        Producer(sender.default_channel, exchange=exchange).publish("before anybody listens")
+        got: dict[str, list[Any]] = {"one": [], "two": []}
+
+        def note(name: str, message: Any) -> None:
+            got[name].append(message.payload)
+
+        consumers = []
+        for name, connection in (("one", one), ("two", two)):
+            queue = Queue(f"{name}-{exchange.name}", exchange, exclusive=True, auto_delete=True)
+            consumer = Consumer(connection, [queue], no_ack=True, on_message=partial(note, name))
+            consumer.consume()
+            consumers.append(consumer)
+        producer = Producer(sender.default_channel, exchange=exchange)
+        for number in range(3):
+            producer.publish(number)
+        for name, connection in (("one", one), ("two", two)):
+            while len(got[name]) < 3:
+                connection.drain_events(timeout=5)
+        assert got == {"one": [0, 1, 2], "two": [0, 1, 2]}
+        for consumer in consumers:
+            consumer.cancel()
+
+
+def test_an_expired_reply_queue_is_not_made_again(connection: Any, cluster: LocalCluster) -> None:
+    name = f"reply-{uuid4().hex}"
+    exchange = Exchange("replies", type="direct", durable=False)
+    queue = Queue(name, exchange, routing_key=name, expires=0.4, durable=False)(connection.default_channel)
+    queue.declare()
+    with Connection(cluster.url) as responder:
+        producer = Producer(responder.default_channel, exchange=exchange)
+        producer.publish("in time", routing_key=name)
+        message = queue.get(no_ack=True)
+        assert message is not None
+        ends = time.monotonic() + 5
+        while connection.default_channel._has_queue(name) and time.monotonic() < ends:
+            time.sleep(0.05)
+        producer.publish("too late", routing_key=name)
+        assert not connection.default_channel._has_queue(name)
+
+
+def test_a_consumed_temporary_queue_stays(connection: Any) -> None:
+    queue = Queue(f"temporary-{uuid4().hex}", expires=0.6, durable=False)(connection.default_channel)
+    queue.declare()
+    got: list[Any] = []
+    with Consumer(connection, [queue], no_ack=True, on_message=lambda m: got.append(m.payload)):
+        ends = time.monotonic() + 2
+        while time.monotonic() < ends:
+            with pytest.raises(socket.timeout):
+                connection.drain_events(timeout=0.3)
+        send(connection, queue, "still here")
+        connection.drain_events(timeout=5)
+    assert got == ["still here"]
+
+
+def test_an_undecodable_message_goes_to_the_dead_list_and_stops_nobody(
+    connection: Any, queue: Any, inspector: BrokerInspector
+) -> None:
+    broker = connection.default_channel.broker
+    keys = broker.keys(queue.name)
+    broker.publish(keys, b"\xff not json", message_id="bad", lane=uuid4().hex, number=1)
+    send(connection, queue, "good")
+    assert receive(connection, queue, 1) == ["good"]
+    assert inspector.stats(queue.name).dead == 1
+
+
+def test_many_threads_publish(connection: Any, queue: Any, cluster: LocalCluster) -> None:
+    def publish(number: int) -> None:
+        with Connection(cluster.url) as own:
+            send(own, queue, *(f"{number}-{i}" for i in range(50)))
+
+    threads = [threading.Thread(target=publish, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    received = receive(connection, queue, 400, prefetch=50)
+    assert sorted(received) == sorted(f"{number}-{i}" for number in range(8) for i in range(50))
+    for number in range(8):
+        own = [body for body in received if body.startswith(f"{number}-")]
+        assert own == [f"{number}-{i}" for i in range(50)]
+
+
+def test_a_server_that_is_no_cluster_is_named(tmp_path_factory: pytest.TempPathFactory) -> None:
+    [port, *_] = free_ports(1)
+    directory = tmp_path_factory.mktemp("single")
+    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
+    server = subprocess.Popen(["redis-server", *arguments], stdout=subprocess.DEVNULL)
+    try:
+        ends = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < ends
+        with pytest.raises(ConfigurationError, match="not in cluster mode"):
+            Connection(f"rediscluster://127.0.0.1:{port}").connect()
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_wrong_credentials_are_named(cluster: LocalCluster) -> None:
+    host = cluster.url.rpartition("@")[2]
+    with pytest.raises(ConfigurationError, match="refused the credentials"):
+        Connection(f"rediscluster://worker:wrong@{host}").connect()
+
+
+def test_tls(tls_cluster: LocalCluster) -> None:
+    ssl = {"ssl_ca_certs": str(tls_cluster.ca_file)}
+    with Connection(tls_cluster.url, ssl=ssl) as connection:
+        queue = Queue(f"tls-{uuid4().hex}")(connection.default_channel)
+        queue.declare()
+        send(connection, queue, *range(20))
+        assert receive(connection, queue, 20, prefetch=5) == list(range(20))
+        queue.delete()
