@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -91,9 +92,13 @@ class PublishLanes:
 
     def __init__(self) -> None:
         self._free: deque[tuple[str, int]] = deque()
+        self._pid = os.getpid()
 
     def take(self) -> tuple[str, int]:
         """A lane and the next number in it."""
+        if self._pid != os.getpid():
+            # Forked: the parent goes on with these lanes.
+            self._free, self._pid = deque(), os.getpid()
         try:
             lane, number = self._free.pop()
         except IndexError:
@@ -102,7 +107,8 @@ class PublishLanes:
 
     def give_back(self, lane: str, number: int) -> None:
         """The publish is known to be stored: the lane can serve another."""
-        self._free.append((lane, number))
+        if self._pid == os.getpid():
+            self._free.append((lane, number))
 
 
 class Broker:
@@ -114,7 +120,6 @@ class Broker:
         self.cluster = Cluster(options)
         self.lanes = PublishLanes()
         self._bindings: dict[str, tuple[float, list[Binding]]] = {}
-        self._temporary: set[str] = set()
         self._bindings_lock = threading.Lock()
         self._lease_ms = int(options.lease * 1000)
         self.keys = lru_cache(maxsize=4096)(partial(QueueKeys, options.key_prefix))
@@ -139,7 +144,11 @@ class Broker:
 
     def touch(self, queue: QueueKeys, expires_ms: int, deadline: float | None = None) -> None:
         """Let a temporary queue live for another `expires_ms` milliseconds."""
-        self._script("touch", queue, lambda _: (expires_ms,), deadline)
+        self._script("touch", queue, lambda _: (queue.wake, queue.temporary, expires_ms), deadline)
+
+    def was_temporary(self, queue: QueueKeys) -> bool:
+        """Whether a queue that is gone had an expiry: a late reply must not make it again."""
+        return bool(self.cluster.call(queue.temporary, "EXISTS", queue.temporary))
 
     def exists(self, queue: QueueKeys) -> bool:
         """Whether the queue is declared."""
@@ -323,17 +332,11 @@ class Broker:
             return known
         key = bindings_key(self.options.key_prefix, exchange)
         now = int(time.time() * 1000)
-        reply = self.cluster.call(key, "ZRANGEBYSCORE", key, now, "+inf", "WITHSCORES")
-        found = [_binding(member.decode()) for member in reply[::2]]
-        temporary = {b[2] for b, score in zip(found, reply[1::2], strict=True) if score != b"inf"}
+        members = self.cluster.call(key, "ZRANGEBYSCORE", key, now, "+inf")
+        found = [_binding(member.decode()) for member in members]
         with self._bindings_lock:
             self._bindings[exchange] = (time.monotonic(), found)
-            self._temporary |= temporary
         return found
-
-    def is_temporary(self, queue: str) -> bool:
-        """Whether a binding said that the queue goes away by itself: it must not be made again by a late reply."""
-        return queue in self._temporary
 
 
 _SETTLE: Script = load("settle")

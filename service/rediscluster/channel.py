@@ -213,7 +213,7 @@ class Channel(virtual.Channel):
         try:
             self.broker.publish(keys, payload, **publish)
         except NoQueueError:
-            if self.broker.is_temporary(queue):
+            if self.broker.was_temporary(keys):
                 logger.debug("nobody waits at %s any more: reply dropped", queue)
                 return
             self.broker.declare(keys)

@@ -140,6 +140,7 @@ class Cluster:
     def _pool(self, address: Address) -> redis.ConnectionPool:
         return redis.ConnectionPool(
             connection_class=SSLConnection if self.options.tls else Connection,
+            max_connections=2**31,
             host=address[0],
             port=address[1],
             # Repeating is decided here alone: a blind repeat on the same node would lose messages.
@@ -153,7 +154,9 @@ class Cluster:
         Raises:
             redis.exceptions.RedisError: It cannot be reached, or the topology cannot be read.
         """
-        return NodeConnection(self._client(self.primary(key)).connection_pool.make_connection())
+        # Not from the pool: it never forgets a connection it has made, and has room for so many.
+        pool = self._client(self.primary(key)).connection_pool
+        return NodeConnection(pool.connection_class(**pool.connection_kwargs))
 
     def close(self) -> None:
         """Close all connections."""

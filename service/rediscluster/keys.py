@@ -85,6 +85,11 @@ class QueueKeys:
         return self._key("wake")
 
     @cached_property
+    def temporary(self) -> str:
+        """Mark that the queue is to go away by itself; it outlives the queue by an hour."""
+        return self._key("temporary")
+
+    @cached_property
     def declared(self) -> tuple[str, ...]:
         """The keys that every script declares, in the order in which the scripts name them; `meta` is made last."""
         return (self.ready, self.delayed, self.inflight, self.leases, self.dead, self.lanes, self.meta)

@@ -62,7 +62,18 @@ class Gate:
 
 def readable(descriptors: list[int], timeout: float) -> list[int]:
     """Descriptors that can be read within `timeout` seconds; for native threads only, since it stops green ones."""
-    poller = _original(select, "poll")()
+    return _poll(_original(select, "poll")(), descriptors, timeout)
+
+
+def wait_readable(descriptors: list[int], timeout: float) -> list[int]:
+    """As `readable`, for any thread: others, green ones too, go on meanwhile."""
+    # eventlet has no poll; select is limited to descriptors below 1024.
+    if not hasattr(select, "poll"):
+        return select.select(descriptors, [], [], timeout)[0]
+    return _poll(select.poll(), descriptors, timeout)
+
+
+def _poll(poller: Any, descriptors: list[int], timeout: float) -> list[int]:
     for descriptor in descriptors:
         poller.register(descriptor, select.POLLIN)
     return [descriptor for descriptor, _ in poller.poll(max(0.0, timeout) * 1000)]

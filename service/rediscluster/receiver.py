@@ -7,7 +7,6 @@ thread found out.
 from __future__ import annotations
 
 import random
-import select
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from .broker import Delivery
 from .cluster import backoff
 from .errors import is_retryable
 from .keys import QueueKeys
-from .native import Bell
+from .native import Bell, wait_readable
 from .pump import Entries, FanoutReader, Watch
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class Receiver:
             if station.channel is channel and station.queue == queue:
                 del self._stations[watch]
                 self.session.pump.close(watch)
-                if station.token:
+                if station.token or station.due_in is not None:
                     self._pass_on(station)
         for _ in range(len(self._buffer)):
             owner, delivery = self._buffer.popleft()
@@ -152,7 +151,7 @@ class Receiver:
             if left <= 0:
                 raise TimeoutError("no message within the timeout")
             if not self.bell.rung:
-                select.select([self.bell.fileno], [], [], min(left, 1.0))
+                wait_readable([self.bell.fileno], min(left, 1.0))
             self.bell.hear()
 
     def serve(self) -> None:
@@ -209,13 +208,16 @@ class Receiver:
             self._buffer.append((station.channel, delivery))
 
     def _pass_on(self, station: Station) -> None:
-        station.token = False
+        station.token, station.due_in = False, None
         try:
-            self.session.settle(station.queue, -1)
+            settlement = self.session.settle(station.queue, -1)
         except Exception as error:
             if not is_retryable(error):
                 raise
             # The others look by themselves when their idle timeout ends.
+        else:
+            if settlement is not None:
+                self.session.give_back_all(settlement.deliveries)
 
     def _arm(self, station: Station) -> None:
         if station.armed or station.look:

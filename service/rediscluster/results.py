@@ -7,7 +7,6 @@ every new subscription the result is read, and all pending results are read now 
 from __future__ import annotations
 
 import logging
-import select
 import threading
 import time
 from collections import deque
@@ -20,6 +19,7 @@ from redis import exceptions
 from .cluster import Address, backoff
 from .connection import NodeConnection
 from .errors import is_retryable
+from .native import wait_readable
 
 logger = logging.getLogger(__name__)
 
@@ -122,11 +122,11 @@ class ResultConsumer(BaseResultConsumer):
         if not values:
             try:
                 if sockets:
-                    ready = select.select(list(sockets), [], [], wait)[0]
+                    ready = wait_readable(list(sockets), wait)
                 else:
                     time.sleep(min(wait, 0.05))
                     ready = []
-            except (OSError, ValueError):
+            except OSError:
                 # Closed meanwhile.
                 ready = []
             finally:

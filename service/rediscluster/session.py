@@ -12,7 +12,7 @@ import os
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import uuid4
 
@@ -88,7 +88,8 @@ class Session:
         """Send the acks of a queue and lease up to `wanted` messages, in one attempt.
 
         Returns:
-            What came, or None when another thread is at it.
+            What came, or None when another thread is at it. It can be more than was wanted: what an earlier request
+            had asked for whose reply was lost.
 
         Raises:
             redis.exceptions.RedisError: It did not work now; see `errors.is_retryable`. Acks stay and the same leases
@@ -113,6 +114,10 @@ class Session:
             try:
                 settlement = broker.settle(line.queue, self.id, wanted, first, acks, attempt)
             except NoQueueError:
+                if wanted <= 0:
+                    # Deleted or expired: acks must not make it again.
+                    line.acks.clear()
+                    return Settlement([], 0, None)
                 broker.declare(line.queue)
                 settlement = broker.settle(line.queue, self.id, wanted, first, acks, attempt)
         except Exception as error:
@@ -149,6 +154,7 @@ class Session:
                 attempt += 1
             else:
                 if settlement is not None:
+                    self.give_back_all(settlement.deliveries[1:])
                     return settlement.deliveries[0] if settlement.deliveries else None
                 time.sleep(0.002)
 
@@ -173,6 +179,11 @@ class Session:
         queue = delivery.queue
         self._do(queue, lambda broker: broker.release(queue, leases, lost=lost, delay=delay, deadline=0))
         return queue
+
+    def give_back_all(self, deliveries: Iterable[Delivery]) -> None:
+        """Return messages that nobody here can take."""
+        for delivery in deliveries:
+            self.give_back(delivery.tag, lost=False)
 
     def bury(self, tag: str, reason: str) -> QueueKeys | None:
         """Move a message to the dead list. Returns its queue."""
@@ -273,7 +284,7 @@ class Session:
                     # Only an unanswered request of a consumer that has gone can bring messages here.
                     for delivery in settlement.deliveries if settlement else ():
                         self._forget(delivery.tag)
-                        _returning(delivery)(broker)
+                        line.postponed.append(_returning(delivery))
             except (exceptions.RedisError, OSError) as error:
                 logger.debug("acks of %s wait: %s", line.queue.queue, error)
             except NoQueueError:

@@ -30,6 +30,10 @@ local NO_QUEUE = { err = 'NOQUEUE the queue does not exist' }
 local function wake(key)
   if redis.pcall('LLEN', key) == 0 then
     redis.pcall('RPUSH', key, '1')
+    local left = redis.call('PTTL', META)
+    if left > 0 then
+      redis.pcall('PEXPIRE', key, left)
+    end
   end
 end
 
