@@ -1,0 +1,1 @@
+"""The Pulumi program that puts a Celery fleet on AWS."""

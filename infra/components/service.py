@@ -1,0 +1,261 @@
+"""One ECS service on Fargate: what workers and monitor have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pulumi
+import pulumi_aws as aws
+
+from infra import config
+from infra.components.common import Json, Scope, allow, policy, trust
+from infra.plan.container import SCRATCH_VOLUME, container
+from infra.plan.deployment import MINIMUM_HEALTHY_PERCENT, maximum_percent
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What all services of a stack share.
+
+    Attributes:
+        scope: The stack.
+        cluster_arn: ECS cluster.
+        cluster_name: Its name.
+        image: Reference with digest.
+        repository_arn: Where the image lies.
+        architecture: `X86_64` or `ARM64`.
+        subnet_ids: Private subnets.
+        security_group_id: Group of the tasks.
+        key_arn: KMS key of logs and secrets.
+        environment: Variables of every service.
+        secrets: Variable -> secret's ARN, of every service.
+        log_days: Days to keep logs.
+        stop_timeout: Seconds from SIGTERM to SIGKILL.
+        after: What tasks need although no input of theirs names it: routes, capacity providers, Redis.
+    """
+
+    scope: Scope
+    cluster_arn: pulumi.Input[str]
+    cluster_name: str
+    image: pulumi.Input[str]
+    repository_arn: pulumi.Input[str]
+    architecture: str
+    subnet_ids: Sequence[pulumi.Input[str]]
+    security_group_id: pulumi.Input[str]
+    key_arn: pulumi.Input[str]
+    environment: Mapping[str, pulumi.Input[str]]
+    secrets: Mapping[str, pulumi.Input[str]]
+    log_days: int
+    stop_timeout: int
+    after: Sequence[pulumi.Resource]
+
+
+@dataclass(frozen=True)
+class FargateServiceArgs:
+    """Arguments of `FargateService`.
+
+    Attributes:
+        platform: What all services share.
+        command: Exec form.
+        task: Sizes.
+        desired: Tasks at creation and the fewest ever.
+        statements: What the service's own AWS calls may do.
+        environment: Variables beside the platform's.
+        secrets: Secrets beside the platform's.
+        policies: Further managed policies of the task role.
+        spot: Take the tasks above the first from Spot.
+        scaled: Whether autoscaling owns the number of tasks once the service exists.
+        alarms: Names of the alarms that roll a deployment back.
+        queue: For the Queue tag.
+    """
+
+    platform: Platform
+    command: tuple[str, ...]
+    task: config.Task
+    desired: int
+    statements: list[Json]
+    environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    policies: Sequence[str] = ()
+    spot: bool = False
+    scaled: bool = False
+    alarms: Sequence[pulumi.Input[str]] = ()
+    queue: str | None = None
+
+
+class FargateService(pulumi.ComponentResource):
+    """Task definition, its two roles, its log group, and the service that keeps tasks of it running.
+
+    Attributes:
+        service: The ECS service.
+    """
+
+    service: aws.ecs.Service
+
+    def __init__(self, name: str, args: FargateServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Create the service called after `name`."""
+        super().__init__("celery-fleet:index:FargateService", name, None, opts)
+        self._name, self._args, self._platform = name, args, args.platform
+        self._scope, self._child = args.platform.scope, pulumi.ResourceOptions(parent=self)
+        self._tags = self._scope.tags.of(queue=args.queue)
+        logs = aws.cloudwatch.LogGroup(
+            name,
+            name=self._scope.names.log_group(name),
+            retention_in_days=self._platform.log_days,
+            kms_key_id=self._platform.key_arn,
+            tags=self._tags,
+            opts=self._child,
+        )
+        execution, may_start = self._execution_role(logs)
+        task, may_run = self._task_role()
+        self.service = self._service(self._task_definition(logs, execution, task), [*may_start, *may_run])
+        self.register_outputs({"serviceName": self.service.name})
+
+    def _execution_role(self, logs: aws.cloudwatch.LogGroup) -> tuple[aws.iam.Role, list[pulumi.Resource]]:
+        """What ECS itself needs to start a task: pull the image, read the secrets, open the log."""
+        platform = self._platform
+        role = self._role("execution")
+        secrets = sorted({**platform.secrets, **self._args.secrets}.items())
+        grant = aws.iam.RolePolicy(
+            f"{self._name}-execution",
+            role=role.name,
+            policy=policy(
+                [
+                    allow(["ecr:GetAuthorizationToken"], ["*"]),
+                    allow(
+                        ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+                        [platform.repository_arn],
+                    ),
+                    allow(
+                        ["logs:CreateLogStream", "logs:PutLogEvents"],
+                        [pulumi.Output.concat(logs.arn, ":*")],
+                    ),
+                    allow(["secretsmanager:GetSecretValue"], [arn for _, arn in secrets]),
+                    allow(
+                        ["kms:Decrypt"],
+                        [platform.key_arn],
+                        StringEquals={
+                            "kms:ViaService": pulumi.Output.concat(
+                                "secretsmanager.", self._scope.region, ".amazonaws.com"
+                            )
+                        },
+                    ),
+                ]
+            ),
+            opts=self._child,
+        )
+        return role, [grant]
+
+    def _task_role(self) -> tuple[aws.iam.Role, list[pulumi.Resource]]:
+        """What the service's own AWS calls need."""
+        role = self._role("task")
+        grants: list[pulumi.Resource] = [
+            aws.iam.RolePolicyAttachment(
+                f"{self._name}-task-{index + 1}", role=role.name, policy_arn=arn, opts=self._child
+            )
+            for index, arn in enumerate(self._args.policies)
+        ]
+        own = aws.iam.RolePolicy(
+            f"{self._name}-task", role=role.name, policy=policy(self._args.statements), opts=self._child
+        )
+        return role, [*grants, own]
+
+    def _role(self, kind: str) -> aws.iam.Role:
+        return aws.iam.Role(
+            f"{self._name}-{kind}",
+            name=self._scope.names.role(self._name, kind),
+            assume_role_policy=trust(self._scope, "ecs-tasks.amazonaws.com", self._scope.arn("ecs", "*")),
+            tags=self._tags,
+            opts=self._child,
+        )
+
+    def _task_definition(
+        self, logs: aws.cloudwatch.LogGroup, execution: aws.iam.Role, task: aws.iam.Role
+    ) -> aws.ecs.TaskDefinition:
+        args, platform = self._args, self._platform
+        definition = container(
+            "service",
+            image=platform.image,
+            command=args.command,
+            cpu=args.task.container_cpu,
+            memory=args.task.container_memory,
+            memory_reservation=args.task.memory_reservation,
+            stop_timeout=platform.stop_timeout,
+            environment={**platform.environment, **args.environment},
+            secrets={**platform.secrets, **args.secrets},
+            log_group=logs.name,
+            region=self._scope.region,
+        )
+        return aws.ecs.TaskDefinition(
+            self._name,
+            family=self._scope.names.of(self._name),
+            cpu=str(args.task.cpu),
+            memory=str(args.task.memory),
+            network_mode="awsvpc",
+            requires_compatibilities=["FARGATE"],
+            runtime_platform=aws.ecs.TaskDefinitionRuntimePlatformArgs(
+                cpu_architecture=platform.architecture, operating_system_family="LINUX"
+            ),
+            execution_role_arn=execution.arn,
+            task_role_arn=task.arn,
+            volumes=[aws.ecs.TaskDefinitionVolumeArgs(name=SCRATCH_VOLUME)],
+            container_definitions=pulumi.Output.json_dumps([definition]),
+            tags=self._tags,
+            opts=self._child,
+        )
+
+    def _service(self, definition: aws.ecs.TaskDefinition, grants: list[pulumi.Resource]) -> aws.ecs.Service:
+        args, platform = self._args, self._platform
+        return aws.ecs.Service(
+            self._name,
+            name=self._scope.names.of(self._name),
+            cluster=platform.cluster_arn,
+            task_definition=definition.arn,
+            desired_count=args.desired,
+            capacity_provider_strategies=_capacity(args.spot),
+            platform_version="LATEST",
+            network_configuration=aws.ecs.ServiceNetworkConfigurationArgs(
+                subnets=platform.subnet_ids, security_groups=[platform.security_group_id], assign_public_ip=False
+            ),
+            deployment_minimum_healthy_percent=MINIMUM_HEALTHY_PERCENT,
+            deployment_maximum_percent=maximum_percent(args.desired),
+            deployment_circuit_breaker=aws.ecs.ServiceDeploymentCircuitBreakerArgs(enable=True, rollback=True),
+            alarms=_alarms(args.alarms),
+            availability_zone_rebalancing="ENABLED",
+            enable_ecs_managed_tags=True,
+            propagate_tags="SERVICE",
+            # A deployment that ECS rolls back must fail here, too.
+            wait_for_steady_state=True,
+            tags=self._tags,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                ignore_changes=["desiredCount"] if args.scaled else None,
+                # A task that starts before its role may read the secret counts as a failed deployment.
+                depends_on=[*grants, *platform.after],
+                custom_timeouts=pulumi.CustomTimeouts(create="30m", update="60m", delete="20m"),
+            ),
+        )
+
+
+def task_protection(scope: Scope, cluster_name: str) -> Json:
+    """Return the statement with which a busy task keeps itself from being scaled in."""
+    return allow(
+        ["ecs:GetTaskProtection", "ecs:UpdateTaskProtection"],
+        [scope.arn("ecs", f"task/{cluster_name}/*")],
+    )
+
+
+def _alarms(names: Sequence[pulumi.Input[str]]) -> aws.ecs.ServiceAlarmsArgs | None:
+    return aws.ecs.ServiceAlarmsArgs(alarm_names=names, enable=True, rollback=True) if names else None
+
+
+def _capacity(spot: bool) -> list[aws.ecs.ServiceCapacityProviderStrategyArgs]:
+    strategy = aws.ecs.ServiceCapacityProviderStrategyArgs
+    if not spot:
+        return [strategy(capacity_provider="FARGATE", weight=1)]
+    # One task stays when Spot has nothing to give.
+    return [
+        strategy(capacity_provider="FARGATE", base=1, weight=0),
+        strategy(capacity_provider="FARGATE_SPOT", weight=1),
+    ]

@@ -1,0 +1,6 @@
+"""The stack's configuration: typed, checked as a whole before anything is registered."""
+
+from infra.config.load import ConfigError, load
+from infra.config.model import Fleet, Image, Network, Queue, Redis, Task
+
+__all__ = ["ConfigError", "Fleet", "Image", "Network", "Queue", "Redis", "Task", "load"]

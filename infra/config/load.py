@@ -1,0 +1,128 @@
+"""From what the user wrote to a checked configuration, or to all errors at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Union, cast, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from infra.config.defaults import defaults, derive, merge
+from infra.config.model import Fleet
+from infra.plan.names import PROJECT, check_stack
+from service.fleet import QUEUES, Environment
+
+#: The one key of this project in a stack file.
+KEY: Final = f"{PROJECT}:fleet"
+
+
+class ConfigError(Exception):
+    """The configuration is wrong.
+
+    Attributes:
+        problems: One line each: path as the user wrote it, value, what would be right.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        """Keep `problems` and show them one a line."""
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+def load(stack: str, document: object, keys: Iterable[str] = ()) -> Fleet:
+    """Check a stack's configuration.
+
+    Args:
+        stack: The Pulumi stack's name; `staging` and `prod` name their environment, too.
+        document: What the stack file holds under `celery-fleet:fleet`; None is the empty document.
+        keys: Every key that it holds for this project.
+
+    Returns:
+        The configuration with defaults filled in.
+
+    Raises:
+        ConfigError: Names every wrong value.
+    """
+    problems = [f"{key}: unknown key; known here: {KEY}" for key in sorted(keys) if key != KEY]
+    try:
+        check_stack(stack)
+    except ValueError as error:
+        problems.append(f"stack: {error}")
+    if document is None:
+        document = {}
+    if not isinstance(document, Mapping):
+        raise ConfigError([*problems, f"fleet: {document!r} is not a mapping of keys to values"])
+
+    environment = document.get("environment", stack)
+    if environment not in get_args(Environment):
+        known = " or ".join(get_args(Environment))
+        problems.append(
+            f"environment: {environment!r} is no environment; {known}"
+            + ("" if "environment" in document else f" (stack {stack!r} does not name one: set it)")
+        )
+        environment = "staging"
+    base = defaults(cast(Environment, environment))
+    whole = derive(merge(_with_queues(base, document), {**document, "environment": environment}))
+    try:
+        fleet = Fleet.model_validate_json(json.dumps(whole))
+    except ValidationError as error:
+        # A list whose entries are all wrong counts as too short as well: that says nothing new.
+        echoes = [d for d in error.errors() if d["type"] == "too_short" and d["input"]]
+        problems += [_line(detail) for detail in error.errors() if detail not in echoes]
+    problems += _pools(whole)
+    if problems:
+        raise ConfigError(problems)
+    return fleet
+
+
+def _with_queues(base: dict[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a queue that does not exist some defaults: its name is the error, not the keys that it lacks."""
+    queues = document.get("queues")
+    if not isinstance(queues, dict):
+        return base
+    some: dict[str, Any] = next(iter(base["queues"].values()))
+    return base | {"queues": dict.fromkeys(queues, some) | base["queues"]}
+
+
+def _pools(whole: Mapping[str, Any]) -> list[str]:
+    """Which pool a queue has is not configuration, but decides whether an idle worker can shrink."""
+    queues = whole["queues"] if isinstance(whole["queues"], dict) else {}
+    return [
+        f"queues.{queue.name}.autoscaleMin: only the prefork pool shrinks, not {queue.pool}; leave it out"
+        for queue in QUEUES
+        if queue.pool != "prefork" and isinstance(queues.get(queue.name), dict)
+        if queues[queue.name].get("autoscaleMin") is not None
+    ]
+
+
+def _line(detail: ErrorDetails) -> str:
+    path = [str(part) for part in detail["loc"] if part != "[key]"]
+    value = detail["input"]
+    match detail["type"]:
+        case "extra_forbidden":
+            text = f"unknown key; known here: {', '.join(_known(path[:-1]))}"
+        case "missing":
+            text = "is missing"
+        case "value_error":
+            text = detail["msg"].removeprefix("Value error, ")
+        case "too_short":
+            text = "is empty; it needs at least one entry"
+        case _:
+            wanted = detail["msg"].removeprefix("Input should be ")
+            text = f"{json.dumps(value)} is wrong; it should be {wanted}"
+    return f"{'.'.join(path)}: {text}"
+
+
+def _known(path: list[str]) -> list[str]:
+    """Return the keys that the model at `path` has."""
+    kind: type[BaseModel] | Any = Fleet
+    for part in path:
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        else:
+            kind = next(field.annotation for field in kind.model_fields.values() if field.alias == part)
+        if get_origin(kind) is Union:
+            kind = get_args(kind)[0]
+    return [str(field.alias) for field in kind.model_fields.values()]

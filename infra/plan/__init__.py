@@ -1,0 +1,1 @@
+"""Pure planners: numbers, names and documents, without Pulumi and without I/O."""

@@ -1,0 +1,191 @@
+"""Which alarms the stack has: tables of thresholds, without AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from service.fleet import (
+    DEFAULT_QUEUE,
+    DIMENSION_QUEUE,
+    DIMENSION_STACK,
+    METRIC_DEAD,
+    METRIC_DEPTH,
+    METRIC_NAMESPACE,
+    METRIC_OLDEST_AGE,
+)
+
+Missing = Literal["breaching", "notBreaching", "ignore", "missing"]
+ABOVE: Final = "GreaterThanThreshold"
+BELOW: Final = "LessThanThreshold"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A CloudWatch metric.
+
+    Attributes:
+        namespace: Who publishes it.
+        name: Its name.
+        dimensions: Which of them.
+        statistic: How the values of a period become one. Maximum makes it harmless that two publishers overlap.
+    """
+
+    namespace: str
+    name: str
+    dimensions: Mapping[str, str]
+    statistic: str = "Maximum"
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One alarm on one metric.
+
+    Attributes:
+        name: Part of the alarm's name behind the stack's prefix.
+        description: What it means and what to do.
+        metric: What it watches.
+        threshold: In the metric's unit.
+        comparison: `ABOVE` or `BELOW`.
+        period: Seconds of one data point.
+        points: Data points that are looked at.
+        breaching: How many of them must breach; all unless given.
+        missing: What a missing data point counts as.
+        queue: For the Queue tag.
+    """
+
+    name: str
+    description: str
+    metric: Metric
+    threshold: float
+    comparison: str = ABOVE
+    period: int = 60
+    points: int = 3
+    breaching: int | None = None
+    missing: Missing = "notBreaching"
+    queue: str | None = None
+
+
+def queue_metric(stack: str, queue: str, name: str) -> Metric:
+    """Return a metric of `queue` as the monitor service publishes it."""
+    return Metric(METRIC_NAMESPACE, name, {DIMENSION_STACK: stack, DIMENSION_QUEUE: queue})
+
+
+def running_tasks(cluster: str, service: str, statistic: str = "Maximum") -> Metric:
+    """Return the number of a service's running tasks (Container Insights, every minute)."""
+    return Metric(
+        "ECS/ContainerInsights",
+        "RunningTaskCount",
+        {"ClusterName": cluster, "ServiceName": service},
+        statistic,
+    )
+
+
+def service_usage(cluster: str, service: str, name: str) -> Metric:
+    """Return a service's CPUUtilization or MemoryUtilization in percent of the task's size."""
+    return Metric("AWS/ECS", name, {"ClusterName": cluster, "ServiceName": service})
+
+
+def deployment_alarms(stack: str, queue: str, part: str, usage: Metric, memory_percent: int, age: int) -> list[Alarm]:
+    """Return the alarms that roll a worker's deployment back.
+
+    Args:
+        stack: The stack's name.
+        queue: The queue's name.
+        part: The service's part of a name.
+        usage: MemoryUtilization of the service.
+        memory_percent: Percent of the task's memory at which the container's limit is close.
+        age: Seconds.
+    """
+    return [
+        Alarm(
+            f"{part}-memory",
+            "Workers come close to their memory limit; above it the container is killed with exit code 137.",
+            usage,
+            memory_percent,
+            queue=queue,
+        ),
+        Alarm(
+            f"{part}-age",
+            f"The oldest ready message of {queue} has waited {age} s; see whether its workers run and scale.",
+            queue_metric(stack, queue, METRIC_OLDEST_AGE),
+            age,
+            queue=queue,
+        ),
+    ]
+
+
+def queue_alarms(stack: str, cluster: str, service: str, queue: str, part: str, depth: int) -> list[Alarm]:
+    """Return the alarms about a queue and its workers that only tell people."""
+    return [
+        Alarm(
+            f"{part}-deep",
+            f"{queue} holds more than {depth} runnable messages; its workers are at their maximum or fail.",
+            queue_metric(stack, queue, METRIC_DEPTH),
+            depth,
+            points=5,
+            queue=queue,
+        ),
+        Alarm(
+            f"{part}-dead",
+            f"{queue} has dead letters that nobody has taken; list them and replay or discard them.",
+            queue_metric(stack, queue, METRIC_DEAD),
+            0,
+            period=300,
+            queue=queue,
+        ),
+        Alarm(
+            f"{part}-no-worker",
+            f"No task works on {queue}.",
+            running_tasks(cluster, service),
+            1,
+            BELOW,
+            missing="breaching",
+            queue=queue,
+        ),
+        Alarm(
+            f"{part}-cpu",
+            f"Workers of {queue} use all their cpu for a quarter of an hour; raise cpu or lower the concurrency.",
+            service_usage(cluster, service, "CPUUtilization"),
+            95,
+            period=300,
+            queue=queue,
+        ),
+    ]
+
+
+def publisher_alarm(stack: str) -> Alarm:
+    """Return the alarm that the monitor is silent: nothing scales on queue depth meanwhile."""
+    metric = queue_metric(stack, DEFAULT_QUEUE, METRIC_DEPTH)
+    return Alarm(
+        "publisher-silent",
+        "The monitor service publishes no queue metrics: queues neither scale nor alarm. See its log.",
+        Metric(metric.namespace, metric.name, metric.dimensions, "SampleCount"),
+        1,
+        BELOW,
+        missing="breaching",
+    )
+
+
+def redis_alarms(nodes: Sequence[str], memory_percent: int, cpu_percent: int) -> list[Alarm]:
+    """Return the alarms of every Redis node; ElastiCache has no metrics of the whole group."""
+    table = (
+        ("memory", "DatabaseMemoryUsagePercentage", memory_percent, "nothing is evicted, a full node refuses work"),
+        ("cpu", "EngineCPUUtilization", cpu_percent, "the one engine thread is busy; add shards"),
+        ("evictions", "Evictions", 0, "the eviction policy is not noeviction any more and work gets lost"),
+        ("connections", "CurrConnections", 50000, "the limit is 65000; look for clients that leak connections"),
+        ("lag", "ReplicationLag", 10, "seconds that a failover would lose"),
+    )
+    return [
+        Alarm(
+            f"{node_part}-{kind}",
+            f"Redis node {node}: {metric} above {threshold}: {meaning}.",
+            Metric("AWS/ElastiCache", metric, {"CacheClusterId": node}),
+            threshold,
+            points=5,
+        )
+        for node in nodes
+        for node_part in [f"redis-{node[-8:]}"]
+        for kind, metric, threshold, meaning in table
+    ]

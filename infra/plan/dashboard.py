@@ -1,0 +1,117 @@
+"""The dashboard's body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from infra.plan.alarms import Metric, queue_metric, running_tasks, service_usage
+from service.fleet import METRIC_DEAD, METRIC_DELAYED, METRIC_DEPTH, METRIC_LEASED, METRIC_OLDEST_AGE
+
+_COLUMNS: Final = 3
+_WIDTH: Final = 24 // _COLUMNS
+_HEIGHT: Final = 6
+
+
+def dashboard(
+    stack: str,
+    region: str,
+    cluster: str,
+    services: Mapping[str, str],
+    monitor: str,
+    nodes: Sequence[str],
+) -> dict[str, Any]:
+    """Return the body as CloudWatch wants it.
+
+    Args:
+        stack: The stack's name.
+        region: Region of the metrics.
+        cluster: ECS cluster's name.
+        services: Queue -> ECS service.
+        monitor: The monitor's ECS service.
+        nodes: Redis node ids.
+    """
+
+    def queues(name: str) -> dict[str, Metric]:
+        return {queue: queue_metric(stack, queue, name) for queue in services}
+
+    def tasks(name: str, namespace: str = "ECS/ContainerInsights") -> dict[str, Metric]:
+        named = {**services, "monitor": monitor}
+        return {
+            label: Metric(namespace, name, {"ClusterName": cluster, "ServiceName": service})
+            for label, service in named.items()
+        }
+
+    def redis(name: str, statistic: str = "Maximum") -> dict[str, Metric]:
+        return {node[-8:]: Metric("AWS/ElastiCache", name, {"CacheClusterId": node}, statistic) for node in nodes}
+
+    sections: dict[str, list[tuple[str, dict[str, Metric]]]] = {
+        "Queues": [
+            ("Runnable messages", queues(METRIC_DEPTH)),
+            ("Oldest message (s)", queues(METRIC_OLDEST_AGE)),
+            ("Delayed messages", queues(METRIC_DELAYED)),
+            ("Dead letters", queues(METRIC_DEAD)),
+        ],
+        "Tasks and workers": [
+            ("Tasks in hand", queues(METRIC_LEASED)),
+            ("Workers", {queue: running_tasks(cluster, service) for queue, service in services.items()}),
+            ("CPU (%)", {q: service_usage(cluster, s, "CPUUtilization") for q, s in services.items()}),
+            ("Memory (%)", {q: service_usage(cluster, s, "MemoryUtilization") for q, s in services.items()}),
+        ],
+        "Redis": [
+            ("Memory (%)", redis("DatabaseMemoryUsagePercentage")),
+            ("Engine CPU (%)", redis("EngineCPUUtilization")),
+            ("Connections", redis("CurrConnections")),
+            ("Replication lag (s)", redis("ReplicationLag")),
+            ("Evictions", redis("Evictions", "Sum")),
+        ],
+        "Deployments": [
+            ("Deployments under way", tasks("DeploymentCount")),
+            ("Wanted tasks", tasks("DesiredTaskCount")),
+            ("Pending tasks", tasks("PendingTaskCount")),
+        ],
+        "Cost drivers": [
+            ("vCPU units reserved", tasks("CpuReserved")),
+            ("Memory reserved (MiB)", tasks("MemoryReserved")),
+            ("Bytes from Redis", redis("NetworkBytesOut", "Sum")),
+        ],
+    }
+    widgets: list[dict[str, Any]] = []
+    top = 0
+    for title, graphs in sections.items():
+        widgets.append(_heading(title, top))
+        top += 1
+        for index, (name, metrics) in enumerate(graphs):
+            row, column = divmod(index, _COLUMNS)
+            widgets.append(_graph(name, metrics, region, column * _WIDTH, top + row * _HEIGHT))
+        top += -(-len(graphs) // _COLUMNS) * _HEIGHT
+    return {"widgets": widgets}
+
+
+def _heading(title: str, y: int) -> dict[str, Any]:
+    return {"type": "text", "x": 0, "y": y, "width": 24, "height": 1, "properties": {"markdown": f"## {title}"}}
+
+
+def _graph(title: str, metrics: Mapping[str, Metric], region: str, x: int, y: int) -> dict[str, Any]:
+    return {
+        "type": "metric",
+        "x": x,
+        "y": y,
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        "properties": {
+            "title": title,
+            "region": region,
+            "view": "timeSeries",
+            "period": 60,
+            "metrics": [
+                [
+                    metric.namespace,
+                    metric.name,
+                    *(text for pair in metric.dimensions.items() for text in pair),
+                    {"label": label, "stat": metric.statistic},
+                ]
+                for label, metric in metrics.items()
+            ],
+        },
+    }

@@ -1,0 +1,103 @@
+"""Every name that this stack gives in AWS, and AWS's limits on them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+PROJECT: Final = "celery-fleet"
+#: ElastiCache: replication group, user and user group ids.
+MAX_REDIS_ID: Final = 40
+MAX_ROLE: Final = 64
+_STACK: Final = re.compile(r"[a-z](?:-?[a-z0-9])*")
+#: Secrets Manager appends a hyphen and six characters to the ARN; a name that ends so confuses partial ARNs.
+_SECRET_SUFFIX: Final = re.compile(r"-[A-Za-z0-9]{6}$")
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of one stack's resources.
+
+    Attributes:
+        stack: The Pulumi stack's name.
+    """
+
+    stack: str
+
+    @property
+    def prefix(self) -> str:
+        """Project and stack: unique in the account, lower case, hyphens only."""
+        return f"{PROJECT}-{self.stack}"
+
+    def of(self, part: str) -> str:
+        """Name of a part of the stack, e.g. an alarm, a service or a topic."""
+        return f"{self.prefix}-{hyphens(part)}"
+
+    def role(self, service: str, kind: str) -> str:
+        """Name of an IAM role.
+
+        Raises:
+            ValueError: If it is longer than AWS allows.
+        """
+        name = f"{self.of(service)}-{kind}"
+        if len(name) > MAX_ROLE:
+            raise ValueError(f"role name {name!r} has {len(name)} characters; AWS allows {MAX_ROLE}")
+        return name
+
+    def log_group(self, part: str) -> str:
+        """Name of a log group."""
+        return f"/{PROJECT}/{self.stack}/{hyphens(part)}"
+
+    def vended_log_group(self, part: str) -> str:
+        """Name of a log group that an AWS service writes to.
+
+        The prefix keeps the account's log resource policy, which has a size limit, from growing with every group.
+        """
+        return f"/aws/vendedlogs/{PROJECT}/{self.stack}/{hyphens(part)}"
+
+    def secret(self, part: str) -> str:
+        """Name of a secret.
+
+        Raises:
+            ValueError: If it ends in a hyphen and six characters.
+        """
+        name = f"{PROJECT}/{self.stack}/{part}"
+        if _SECRET_SUFFIX.search(name):
+            raise ValueError(f"secret name {name!r} must not end in a hyphen and six characters")
+        return name
+
+    @property
+    def redis(self) -> str:
+        """Id of the replication group and of the user group."""
+        return self.prefix
+
+    def redis_user(self, user: str) -> str:
+        """Id of a Redis user."""
+        return self.of(user)
+
+
+def hyphens(name: str) -> str:
+    """Return `name` in the alphabet that every AWS service accepts: lower case, digits, hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def check_stack(stack: str) -> str:
+    """Return the stack's name if every name made from it is valid.
+
+    Raises:
+        ValueError: Says how long the name may be or what it may contain.
+    """
+    if not _STACK.fullmatch(stack):
+        raise ValueError(f"{stack!r} must be of small letters, digits and single hyphens, with a letter first")
+    names = Names(stack)
+    longest = max(map(len, (names.redis, names.redis_user("workers"), names.redis_user("default"))))
+    if longest > MAX_REDIS_ID:
+        room = len(stack) - (longest - MAX_REDIS_ID)
+        raise ValueError(f"{stack!r} is too long for ElastiCache's {MAX_REDIS_ID} characters; at most {room}")
+    return stack
+
+
+def redis_nodes(group: str, shards: int, replicas: int) -> tuple[str, ...]:
+    """Return the node ids under which CloudWatch keeps ElastiCache's metrics: `<group>-0001-001`."""
+    return tuple(f"{group}-{shard:04d}-{node:03d}" for shard in range(1, shards + 1) for node in range(1, replicas + 2))

@@ -1,0 +1,1 @@
+"""Shows a rendered stack as a tree."""

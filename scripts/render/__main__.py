@@ -1,0 +1,32 @@
+"""`python -m scripts.render STACK` prints the stack's resources as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+import pulumi
+
+from scripts.render.project import UnknownStackError
+from scripts.render.run import run
+
+
+def main() -> int:
+    """Print the render; 2 means that stack or configuration are wrong, and standard error says how."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.render", description=__doc__)
+    parser.add_argument("stack")
+    parser.add_argument("--config", type=json.loads, help="JSON laid over the stack's celery-fleet:fleet")
+    args = parser.parse_args()
+    try:
+        document = run(args.stack, args.config)
+    except (UnknownStackError, pulumi.RunError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    json.dump(document, sys.stdout, indent=1, sort_keys=True)
+    print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Runs a stack's real program without Pulumi's engine; once per process, since modules stay imported."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import runpy
+from collections.abc import Mapping
+from typing import Any
+
+from pulumi.runtime import config as pulumi_config
+from pulumi.runtime import mocks, settings
+from pulumi.runtime.stack import run_in_stack
+
+from scripts.render.monitor import RecordingMonitor
+from scripts.render.project import ROOT, project, stack_config
+
+
+def run(stack: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Run the program and return the render as a document; see `scripts.render.Render`.
+
+    Raises:
+        UnknownStackError: If the stack has no file.
+        pulumi.RunError: If the configuration is wrong.
+    """
+    values, secret = stack_config(stack, overrides)
+    # The SDK reports a failed program through this logger, too; the exception says the same.
+    logging.getLogger("pulumi").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    monitor = RecordingMonitor()
+    settings.configure(
+        mocks.MockSettings(
+            monitor=monitor,
+            monitor_features=monitor.features(),
+            engine=mocks.MockEngine(logging.getLogger("pulumi")),
+            project=project()["name"],
+            stack=stack,
+            organization="organization",
+            dry_run=False,
+            callbacks=None,
+        )
+    )
+    pulumi_config.set_all_config(values, secret)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(run_in_stack(_program))
+    finally:
+        loop.close()
+    recording = monitor.recording
+    return {
+        "stack": stack,
+        "resources": sorted(recording.resources, key=lambda resource: str(resource["urn"])),
+        "outputs": recording.outputs,
+    }
+
+
+def _program() -> None:
+    # As Pulumi's language host does it: the directory with __main__.py is the program.
+    runpy.run_path(str(ROOT), run_name="__main__")

@@ -1,0 +1,232 @@
+"""What a wrong configuration says, and that it says everything at once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import config
+from infra.config.defaults import defaults
+from infra.plan.fargate import SIZES
+from scripts.render import RenderError, render
+from service.fleet import DEAD_LETTER_QUEUE, QUEUES
+
+DOCS = Path(__file__).parents[2] / "docs" / "infrastructure.md"
+
+
+def complaints(document: object, stack: str = "staging") -> list[str]:
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(stack, document)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        (
+            {"queues": {"data_queue": {"cpu": 300}}},
+            "queues.data_queue.cpu: 300 is not a Fargate size; valid: 256, 512, 1024, 2048, 4096, 8192, 16384",
+        ),
+        (
+            {"queues": {"data_queue": {"cpu": 256, "memory": 4096}}},
+            "queues.data_queue.memory: 4096 MiB is not a Fargate size; valid for cpu 256: 512, 1024, 2048",
+        ),
+        (
+            {"queues": {"celery": {"containerMemory": 4096}}},
+            "queues.celery.containerMemory: 4096 is more than memory 2048; at most 2048 MiB",
+        ),
+        (
+            {"queues": {"celery": {"containerCpu": 2048}}},
+            "queues.celery.containerCpu: 2048 is more than cpu 1024; at most 1024 units",
+        ),
+        (
+            {"queues": {"celery": {"memoryReservation": 1025}}},
+            "queues.celery.memoryReservation: 1025 is more than containerMemory 1024; at most 1024 MiB",
+        ),
+        ({"queues": {"celery": {"min": 9}}}, "queues.celery.max: 8 is less than min 9; at least 9"),
+        (
+            {"queues": {"data": {"min": 1}}},
+            (
+                "queues.data: unknown queue; known: high_priority_queue, sync_queue, workflow_queue, data_queue, "
+                "monitoring_queue, celery, dead_letter"
+            ),
+        ),
+        (
+            {"queues": {"sync_queue": {"autoscaleMin": 1}}},
+            "queues.sync_queue.autoscaleMin: only the prefork pool shrinks, not gevent; leave it out",
+        ),
+        (
+            {"queues": {"celery": {"environment": {"FLEET_POOL": "solo"}}}},
+            "queues.celery.environment.FLEET_POOL: variables that start with FLEET_, AWS_ or ECS_ are set by the stack",
+        ),
+        (
+            {"queues": {"celery": {"secrets": {"TOKEN": "hunter2"}}}},
+            "queues.celery.secrets.TOKEN: 'hunter2' is not the ARN of a secret",
+        ),
+        (
+            {"queues": {"celery": {"timeLimit": 3300}}},
+            "queues.celery.timeLimit: 3300 s must be more than softTimeLimit 3300",
+        ),
+        (
+            {"shutdown": {"stopTimeout": 121}},
+            "shutdown.stopTimeout: 121 is wrong; it should be less than or equal to 120",
+        ),
+        (
+            {"shutdown": {"grace": 111}},
+            "shutdown.grace: 111 s leaves no time to return work; at most 110 with stopTimeout 120",
+        ),
+        (
+            {"redis": {"shard": 4}},
+            (
+                "redis.shard: unknown key; known here: nodeType, engineVersion, shards, replicas, snapshotDays, "
+                "snapshotWindow, maintenanceWindow, memoryAlarm, cpuAlarm"
+            ),
+        ),
+        ({"redis": {"replicas": 0}}, "redis.replicas: 0 is wrong; it should be greater than or equal to 1"),
+        ({"redis": {"shards": "3"}}, 'redis.shards: "3" is wrong; it should be a valid integer'),
+        ({"network": {"zones": 1}}, "network.zones: 1 is wrong; it should be greater than or equal to 2"),
+        ({"network": 5}, "network: 5 is wrong; it should be an object"),
+        (
+            {"logs": {"level": "LOUD"}},
+            "logs.level: \"LOUD\" is wrong; it should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'",
+        ),
+        ({"taskModules": []}, "taskModules: is empty; it needs at least one entry"),
+        ({"taskModules": ["a-b"]}, "taskModules.0: 'a-b' is not a Python module such as shop.tasks"),
+        (
+            {"monitor": {"cpu": 512, "memory": 512}},
+            "monitor.memory: 512 MiB is not a Fargate size; valid for cpu 512: ",
+        ),
+        ({"environment": "qa"}, "environment: 'qa' is no environment; staging or prod"),
+        ([], "fleet: [] is not a mapping of keys to values"),
+    ],
+)
+def test_an_error_names_path_value_and_what_would_be_right(document: object, problem: str) -> None:
+    (only,) = complaints(document)
+    assert only.startswith(problem)
+
+
+def test_all_errors_at_once_and_no_echoes() -> None:
+    document = {
+        "bogus": 1,
+        "shutdown": {"grace": 10},
+        "queues": {"data_queue": {"cpu": 300, "min": 5, "max": 2}, "data": {}, "celery": {"memory": 5000}},
+        "redis": {"nodeType": "m7g.large"},
+    }
+    paths = [line.split(":")[0] for line in complaints(document)]
+    assert sorted(paths) == [
+        "bogus",
+        "queues.celery.memory",
+        "queues.data",
+        "queues.data_queue.cpu",
+        "queues.data_queue.max",
+        "redis.nodeType",
+        "shutdown.grace",
+    ]
+
+
+def test_a_stack_of_another_name_must_say_its_environment() -> None:
+    assert complaints({}, "prod-eu") == [
+        "environment: 'prod-eu' is no environment; staging or prod (stack 'prod-eu' does not name one: set it)"
+    ]
+    assert config.load("prod-eu", {"environment": "prod"}).queues["celery"].min == 3
+    assert complaints({}, "Prod")[0].startswith("stack: 'Prod' must be of small letters")
+
+
+def test_a_misspelt_key_of_the_project_is_no_silence() -> None:
+    with pytest.raises(config.ConfigError, match="celery-fleet:flet: unknown key; known here: celery-fleet:fleet"):
+        config.load("prod", None, ["celery-fleet:flet", "celery-fleet:fleet"])
+
+
+def test_a_wrong_configuration_registers_nothing() -> None:
+    broken = {"queues": {"data_queue": {"cpu": 300}}, "redis": {"shards": 0}}
+    with pytest.raises(RenderError) as caught:
+        render("staging", broken)
+    first, *rest = str(caught.value).splitlines()
+    assert first == "the configuration of stack 'staging' is wrong:"
+    assert [line.split(":")[0] for line in rest] == ["redis.shards", "queues.data_queue.cpu"]
+
+
+@pytest.mark.parametrize("stack", ["staging", "prod"])
+def test_the_defaults_are_right_for_an_empty_account(stack: str) -> None:
+    fleet = config.load(stack, None)
+    assert set(fleet.queues) == {queue.name for queue in (*QUEUES, DEAD_LETTER_QUEUE)}
+    assert not fleet.alarms.emails
+    for task in (fleet.monitor, *fleet.queues.values()):
+        assert task.memory in SIZES[task.cpu]
+        assert task.memory_reservation <= task.container_memory <= task.memory
+
+
+def test_the_values_that_the_practices_ask_for() -> None:
+    staging, prod = config.load("staging", None), config.load("prod", None)
+    for queue in QUEUES:
+        small, large = staging.queues[queue.name], prod.queues[queue.name]
+        assert (small.min, large.min) == (2, 3)
+        assert (small.cpu, small.container_memory, small.container_cpu, small.memory_reservation) == (
+            1024,
+            1024,
+            512,
+            512,
+        )
+        assert (large.cpu, large.container_memory, large.container_cpu, large.memory_reservation) == (
+            2048,
+            2048,
+            1024,
+            1024,
+        )
+        assert large.concurrency == queue.concurrency
+        assert small.concurrency == max(1, queue.concurrency // 2)
+        assert (large.scale_out_depth, large.soft_time_limit, large.time_limit) == (100, 3300, 3600)
+    assert (staging.queues["dead_letter"].min, prod.queues["dead_letter"].min) == (1, 2)
+    assert (staging.results.expires, prod.results.expires) == (86400, 604800)
+    assert (prod.shutdown.stop_timeout, prod.shutdown.grace) == (120, 100)
+
+
+def test_a_queue_is_overridden_alone_and_its_container_follows() -> None:
+    fleet = config.load("prod", {"queues": {"data_queue": {"cpu": 4096, "memory": 8192, "concurrency": 8}}})
+    data, other = fleet.queues["data_queue"], fleet.queues["celery"]
+    assert (data.cpu, data.container_cpu, data.container_memory, data.memory_reservation) == (4096, 2048, 4096, 2048)
+    assert other.cpu == 2048
+
+
+def test_the_documentation_lists_every_key_with_its_defaults() -> None:
+    rows = dict(re.findall(r"^\| `([\w.<>]+)` \| (.*) \|$", DOCS.read_text(), re.MULTILINE))
+    staging, prod = (_flat(defaults(name)) for name in ("staging", "prod"))
+    # The container's sizes follow from the task's.
+    derived = {f"{task}.{key}" for task in ("monitor", "queues.<queue>") for key in _DERIVED}
+    assert set(rows) == set(staging) | derived
+    for key, value in staging.items():
+        cells = [cell.strip() for cell in rows[key].split("|")]
+        assert [_plain(cell) for cell in cells[:2]] == [_written(value), _written(prod[key])], key
+
+
+_DERIVED = ("containerCpu", "containerMemory", "memoryReservation")
+
+
+def _flat(document: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """Return full key -> default; the queue `data_queue` stands for all."""
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        full = f"{path}{key}"
+        if full == "queues":
+            flat |= _flat(value["data_queue"], "queues.<queue>.")
+        elif isinstance(value, dict) and value:
+            flat |= _flat(value, f"{full}.")
+        else:
+            flat[full] = value
+    return flat
+
+
+def _plain(cell: str) -> str:
+    return cell.replace("`", "")
+
+
+def _written(value: Any) -> str:
+    if value is None or value == [] or value == {}:
+        return "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

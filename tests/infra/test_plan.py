@@ -1,0 +1,121 @@
+"""The planners: pure functions, each with the limit it exists for."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from itertools import pairwise
+
+import pytest
+
+from infra.plan.cidr import check_network, subnets
+from infra.plan.deployment import maximum_percent, running_limit
+from infra.plan.fargate import SIZES, check_cpu, check_memory
+from infra.plan.names import Names, check_stack, hyphens, redis_nodes
+from infra.plan.scaling import out_steps
+from infra.plan.tags import Tags
+
+
+def test_a_start_first_deployment_never_deadlocks() -> None:
+    for tasks in range(1, 501):
+        percent = maximum_percent(tasks)
+        assert running_limit(tasks, percent) > tasks
+        assert running_limit(tasks, percent - 1) == tasks, "one percent less must be too little"
+
+
+def test_the_percentages_that_aws_documents() -> None:
+    assert [maximum_percent(n) for n in (1, 2, 3, 4)] == [200, 150, 134, 125]
+    with pytest.raises(ValueError, match="at least 1 task"):
+        maximum_percent(0)
+
+
+@pytest.mark.parametrize(("cidr", "zones"), [("10.0.0.0/16", 2), ("10.0.0.0/16", 4), ("192.168.0.0/22", 4)])
+def test_subnets_are_disjoint_and_inside(cidr: str, zones: int) -> None:
+    plan = subnets(cidr, zones)
+    networks = sorted(IPv4Network(block) for block in (*plan.private, *plan.public))
+    assert len(networks) == 2 * zones
+    assert all(network.subnet_of(IPv4Network(cidr)) for network in networks)
+    assert not any(left.overlaps(right) for left, right in pairwise(networks))
+    assert all(16 <= network.prefixlen <= 28 for network in networks), "AWS' limits of a subnet"
+
+
+def test_a_further_zone_moves_no_subnet() -> None:
+    two, three = subnets("10.0.0.0/16", 2), subnets("10.0.0.0/16", 3)
+    assert three.private[:2] == two.private
+    assert three.public[:2] == two.public
+
+
+@pytest.mark.parametrize(
+    ("cidr", "complaint"),
+    [
+        ("10.0.0.0/8", "between /16 and /22"),
+        ("10.0.0.0/24", "between /16 and /22"),
+        ("10.0.0.1/16", "not an IPv4 network"),
+        ("8.8.0.0/16", "not private"),
+        ("net", "not an IPv4 network"),
+    ],
+)
+def test_networks_that_a_vpc_cannot_have(cidr: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        check_network(cidr)
+
+
+def test_fargate_sizes() -> None:
+    assert SIZES[1024] == (2048, 3072, 4096, 5120, 6144, 7168, 8192)
+    assert SIZES[2048][0] == 4096, "2 vCPU start at 4 GB"
+    assert SIZES[16384][-1] == 122880
+    with pytest.raises(ValueError, match="300 is not a Fargate size; valid: 256, 512, 1024"):
+        check_cpu(300)
+    with pytest.raises(ValueError, match="valid for cpu 256: 512, 1024, 2048"):
+        check_memory(256, 4096)
+    with pytest.raises(ValueError, match="16384 to 61440 in steps of 4096"):
+        check_memory(8192, 17000)
+
+
+def test_names_fit_every_service() -> None:
+    names = Names("prod")
+    assert hyphens("high_priority_queue") == "high-priority-queue"
+    assert names.of("data_queue") == "celery-fleet-prod-data-queue"
+    assert len(Names("a" * 19).redis_user("workers")) == 40
+    assert check_stack("a" * 19)
+    with pytest.raises(ValueError, match="at most 19"):
+        check_stack("a" * 20)
+    with pytest.raises(ValueError, match="hyphen and six characters"):
+        names.secret("redis-secret")
+    with pytest.raises(ValueError, match="AWS allows 64"):
+        names.role("x" * 60, "task")
+
+
+@pytest.mark.parametrize("stack", ["Prod", "1st", "a--b", "a-", "a_b", ""])
+def test_stack_names_that_leave_no_valid_identifier(stack: str) -> None:
+    with pytest.raises(ValueError, match="small letters"):
+        check_stack(stack)
+
+
+def test_redis_nodes_are_called_as_elasticache_calls_them() -> None:
+    assert redis_nodes("g", 2, 1) == ("g-0001-001", "g-0001-002", "g-0002-001", "g-0002-002")
+
+
+@pytest.mark.parametrize(("minimum", "maximum"), [(1, 2), (2, 8), (3, 12), (3, 500)])
+def test_steps_leave_no_gap_and_never_less_for_more(minimum: int, maximum: int) -> None:
+    steps = out_steps(100, minimum, maximum)
+    assert steps[0].lower == 0
+    assert steps[-1].upper is None
+    assert all(low.upper == high.lower for low, high in pairwise(steps))
+    assert all(0 < low.change <= high.change for low, high in pairwise(steps))
+    assert steps[-1].change == maximum - minimum
+
+
+def test_nothing_to_scale() -> None:
+    with pytest.raises(ValueError, match="nothing to scale"):
+        out_steps(100, 2, 2)
+
+
+def test_tags() -> None:
+    assert Tags("prod", "me").of("name", "celery") == {
+        "Project": "celery-fleet",
+        "Environment": "prod",
+        "Owner": "me",
+        "ManagedBy": "pulumi",
+        "Queue": "celery",
+        "Name": "name",
+    }

@@ -1,0 +1,213 @@
+"""The render itself: faithful, deterministic, without secrets; and what holds for every resource."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pulumi.runtime import rpc
+
+from infra.content import INCLUDED, context_files, image_tag
+from scripts.preview.tree import lines
+from scripts.render import Render, RenderError, Resource, render
+from scripts.render.monitor import SECRET, DuplicateUrnError, RecordingMonitor, mask
+from scripts.render.placeholders import results_of
+from scripts.render.project import stack_config
+from tests.infra.conftest import run_render
+
+ROOT = Path(__file__).parents[2]
+TAGS = {"Project", "Environment", "Owner", "ManagedBy"}
+
+
+def resource_class(resource: Resource) -> type:
+    package, module, _ = resource.type.split(":")
+    found = rpc.get_resource_module(package, module, "")
+    namespace = sys.modules[found.mod_info["fqn"]]  # type: ignore[union-attr]
+    return getattr(namespace, found.mod_info["classes"][resource.type])  # type: ignore[no-any-return, union-attr]
+
+
+def test_two_runs_print_the_same_bytes(printed: dict[str, subprocess.CompletedProcess[str]]) -> None:
+    first, second = printed["staging"], run_render("staging")
+    assert (first.returncode, first.stderr) == (0, "")
+    # The image's tag follows the service package, which another test or a person may have touched in between.
+    assert without_tag(first.stdout) == without_tag(second.stdout)
+
+
+def without_tag(text: str) -> str:
+    return re.sub(r"/service:[0-9a-f]{16}", "/service:tag", text)
+
+
+def test_an_unknown_stack_names_the_known_ones() -> None:
+    done = run_render("qa")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "there is no stack 'qa'; known stacks: prod, staging\n"
+    with pytest.raises(RenderError, match="known stacks"):
+        render("qa")
+
+
+def test_no_secret_in_clear(stack: Render) -> None:
+    text = json.dumps([resource.inputs for resource in stack.resources]) + json.dumps(stack.outputs)
+    assert "-password.result" not in text, "the placeholder of a generated password"
+    assert results_of("aws:ecr/getAuthorizationToken:getAuthorizationToken")["password"] not in text
+    secret = {resource.name: resource.secret_paths for resource in stack.resources if resource.secret_paths}
+    assert secret == {
+        "default": ["authenticationMode.passwords[0]"],
+        "workers": ["authenticationMode.passwords[0]"],
+        "password": ["secretString"],
+        "service": ["registry.password"],
+    }
+    assert SECRET in text
+
+
+def test_everything_that_takes_tags_is_tagged(stack: Render) -> None:
+    untagged = {
+        resource.type
+        for resource in stack.resources
+        if not resource.component and not set(resource.inputs.get("tags", {})) >= TAGS
+    }
+    takes_tags = {type_ for type_ in untagged if type_.startswith("aws:") and _has_tags(stack, type_)}
+    assert takes_tags == set()
+
+
+def test_resources_of_a_queue_carry_its_name(stack: Render) -> None:
+    for service in stack.of_type("ecs/service:Service"):
+        if service.name != "monitor":
+            assert service.inputs["tags"]["Queue"].replace("_", "-") == service.name
+
+
+def test_every_resource_belongs_to_a_component(stack: Render) -> None:
+    components = {resource.urn for resource in stack.resources if resource.component}
+    for resource in stack.resources:
+        if not resource.component:
+            assert resource.parent in components
+        else:
+            assert resource.type.startswith("celery-fleet:index:")
+
+
+def test_dependencies_exist_and_have_no_circle(stack: Render) -> None:
+    below = {resource.urn: set(resource.dependencies) for resource in stack.resources}
+    assert set().union(*below.values()) <= set(below)
+    done: set[str] = set()
+    while waiting := {urn for urn in below if urn not in done}:
+        ready = {urn for urn in waiting if below[urn] <= done}
+        assert ready, f"circular: {sorted(waiting)[:5]}"
+        done |= ready
+
+
+def test_nothing_got_lost_on_the_way(stack: Render) -> None:
+    """An output that a mock does not answer becomes None, and what was built from it vanishes or says so."""
+    for resource in stack.resources:
+        text = json.dumps(resource.inputs)
+        assert "null" not in text, resource.urn
+        assert "None" not in text, resource.urn
+        assert rpc.UNKNOWN not in text, resource.urn
+        assert "Output" not in text, "an output printed as text"
+
+
+def test_names_are_unique_where_aws_wants_it(stack: Render) -> None:
+    for type_ in ("metricAlarm:MetricAlarm", "iam/role:Role", "logGroup:LogGroup", "ecs/service:Service"):
+        names = [resource.inputs["name"] for resource in stack.of_type(type_)]
+        assert len(names) == len(set(names))
+        assert all(stack.stack in name for name in names)
+
+
+def test_stacks_share_no_name(staging: Render, prod: Render) -> None:
+    for type_ in ("metricAlarm:MetricAlarm", "iam/role:Role", "logGroup:LogGroup", "elasticache/user:User"):
+        key = "userId" if type_.endswith("User") else "name"
+        assert not {r.inputs[key] for r in staging.of_type(type_)} & {r.inputs[key] for r in prod.of_type(type_)}
+
+
+def test_the_image_is_built_from_the_repository_for_a_stated_platform(stack: Render) -> None:
+    image = stack.one("docker:index/image:Image")
+    assert image.inputs["build"]["platform"] == "linux/amd64"
+    assert image.inputs["build"]["context"] == "."
+    assert (ROOT / image.inputs["build"]["dockerfile"]).is_file()
+    repository = stack.one("ecr/repository:Repository").inputs
+    assert repository["imageTagMutability"] == "IMMUTABLE"
+    assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
+    assert stack.outputs["image"].partition("@")[2].startswith("sha256:")
+
+
+def test_the_tag_follows_what_goes_into_the_image(tmp_path: Path) -> None:
+    (tmp_path / "service").mkdir()
+    code = tmp_path / "service" / "a.py"
+    code.write_text("1")
+    before = image_tag(tmp_path, {"BASE": "a"})
+    (tmp_path / "service" / "__pycache__").mkdir()
+    (tmp_path / "service" / "__pycache__" / "a.pyc").write_text("compiled")
+    (tmp_path / "README.md").write_text("not in the image")
+    assert image_tag(tmp_path, {"BASE": "a"}) == before
+    assert image_tag(tmp_path, {"BASE": "b"}) != before
+    code.chmod(0o755)
+    executable = image_tag(tmp_path, {"BASE": "a"})
+    assert executable != before
+    code.write_text("2")
+    assert image_tag(tmp_path, {"BASE": "a"}) not in (before, executable)
+
+
+def test_the_fingerprint_covers_the_build_context() -> None:
+    ignore = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert ignore[0] == "*"
+    assert {line[1:] for line in ignore if line.startswith("!")} | {".dockerignore"} == set(INCLUDED)
+    copied = {
+        line.split()[1]
+        for line in (ROOT / "service" / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY") and "--from" not in line
+    }
+    assert copied <= set(INCLUDED)
+    assert ROOT / "service" / "Dockerfile" in set(context_files(ROOT))
+
+
+def test_the_dockerfile_declares_the_volume_that_a_plain_user_writes_to() -> None:
+    text = (ROOT / "service" / "Dockerfile").read_text()
+    assert 'VOLUME ["/tmp"]' in text
+    assert "USER 10001:10001" in text
+    assert "--require-hashes" in text
+
+
+def test_the_stack_files_configuration_is_read_as_the_cli_reads_it() -> None:
+    values, secret = stack_config("prod", {"redis": {"shards": 4}})
+    assert json.loads(values["celery-fleet:fleet"])["redis"] == {"shards": 4}
+    assert values["aws:region"] == "eu-central-1"
+    assert secret == []
+
+
+def test_a_taken_urn_is_refused() -> None:
+    class Request:
+        parent, type, name = "", "pkg:index:Type", "name"
+
+    monitor = RecordingMonitor()
+    monitor.recording.resources.append({"urn": monitor.make_urn("", Request.type, Request.name)})
+    with pytest.raises(DuplicateUrnError, match="pkg:index:Type::name"):
+        monitor.RegisterResource(Request)
+
+
+def test_urns_carry_the_types_of_all_parents(stack: Render) -> None:
+    service = stack.one("ecs/service:Service", "celery")
+    assert service.urn == (
+        f"urn:pulumi:{stack.stack}::celery-fleet::celery-fleet:index:QueueWorker"
+        "$celery-fleet:index:FargateService$aws:ecs/service:Service::celery"
+    )
+
+
+def test_masking_finds_secrets_at_any_depth() -> None:
+    secret = {rpc._special_sig_key: rpc._special_secret_sig, "value": "hunter2"}
+    masked, paths = mask({"a": [{"b": secret}, 1.0], "c": "plain"})
+    assert masked == {"a": [{"b": SECRET}, 1], "c": "plain"}
+    assert paths == ["a[0].b"]
+
+
+def test_the_preview_shows_every_resource_once(prod: Render) -> None:
+    text = list(lines(prod))
+    assert sum("─ " in line for line in text) == len(prod.resources)
+    assert any(line.strip().endswith("aws:ecs/service:Service") and " 8 " in line for line in text)
+
+
+def _has_tags(stack: Render, type_: str) -> bool:
+    __import__("scripts.render.run")
+    __import__("infra.program")
+    return hasattr(resource_class(stack.of_type(type_)[0]), "tags")
