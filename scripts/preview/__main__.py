@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from scripts.preview.tree import lines
@@ -14,6 +15,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.preview", description=__doc__)
     parser.add_argument("stack")
     args = parser.parse_args()
+    # A reader that has seen enough (`| head`) ends the program quietly.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         rendered = render(args.stack)
     except RenderError as error:
