@@ -13,9 +13,9 @@ from kombu.utils.uuid import uuid
 from . import message_format
 from .broker import Binding, Delivery, NoQueueError
 from .keys import fanout_key
-from .pump import last_id
 from .receiver import Receiver
 from .session import Session
+from .watch import last_id
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from redis import exceptions
 
@@ -16,8 +16,8 @@ from .broker import Broker
 from .cluster import Address, backoff
 from .connection import NodeConnection
 from .errors import ConfigurationError
-from .keys import QueueKeys
 from .native import Bell, Gate, readable, start_thread
+from .watch import FanoutReader, Watch
 
 if TYPE_CHECKING:
     from .session import Session
@@ -28,113 +28,8 @@ logger = logging.getLogger(__name__)
 FLUSH_AFTER = 0.1
 #: Seconds that a blocking command's reply may be late before the node counts as unreachable.
 OVERDUE = 5.0
-#: Seconds a fanout reader blocks.
-FANOUT_BLOCK = 30.0
-
-#: Entries of a stream: id and fields.
-Entries = list[tuple[bytes, list[bytes]]]
-
-
-class Inbox(Protocol):
-    """What the pump tells a consumer; called from the pump's thread."""
-
-    def wake(self, watch: Watch) -> None:
-        """There may be something to do for the watch; it no longer blocks."""
-
-    def fanout(self, reader: FanoutReader, entries: Entries) -> None:
-        """Messages of a fanout exchange arrived."""
-
-
-class Watch:
-    """Waits for a queue's wake token on a connection of its own."""
-
-    def __init__(self, inbox: Inbox, queue: QueueKeys) -> None:
-        self.inbox = inbox
-        self.queue = queue
-        self.failures = 0
-        self.closed = False
-        self._seconds = 0.0
-
-    @property
-    def key(self) -> str:
-        """The key on which it blocks."""
-        return self.queue.wake
-
-    def command(self, broker: Broker) -> tuple[Any, ...]:
-        """The blocking command."""
-        return ("BLPOP", self.queue.wake, f"{self._seconds:.3f}")
-
-    @property
-    def seconds(self) -> float:
-        """How long the command blocks at most."""
-        return self._seconds
-
-    def block_for(self, seconds: float) -> None:
-        """Block that long the next time."""
-        self._seconds = max(seconds, 0.001)
-
-    def answered(self, reply: Any) -> bool:
-        """Take the reply of the command; returns whether to block again at once."""
-        self.inbox.wake(self)
-        return False
-
-    def failed(self) -> None:
-        """The connection was lost; the consumer finds out by looking."""
-        self.inbox.wake(self)
-
-
-class FanoutReader(Watch):
-    """Reads the stream of a fanout exchange from where it was bound."""
-
-    def __init__(self, inbox: Inbox, queue: QueueKeys, stream: str, cursor: str) -> None:
-        super().__init__(inbox, queue)
-        self.stream = stream
-        self.cursor = cursor
-        self._seconds = FANOUT_BLOCK
-
-    @property
-    def key(self) -> str:
-        """The key on which it blocks."""
-        return self.stream
-
-    def command(self, broker: Broker) -> tuple[Any, ...]:
-        """The blocking command."""
-        if self.failures:
-            # After a failover the new primary may not have come as far: waiting for a later id would miss messages.
-            self.cursor = clamp(self.cursor, last_id(broker, self.stream))
-        return ("XREAD", "COUNT", 200, "BLOCK", int(self._seconds * 1000), "STREAMS", self.stream, self.cursor)
-
-    def answered(self, reply: Any) -> bool:
-        """Take the reply of the command; returns whether to block again at once."""
-        for _, entries in reply or ():
-            self.cursor = entries[-1][0].decode()
-            self.inbox.fanout(self, entries)
-        return True
-
-    def failed(self) -> None:
-        """Nobody needs to know: reading goes on from the cursor."""
-
-
-def last_id(broker: Broker, stream: str) -> str:
-    """The id of a stream's last entry; `0-0` for a stream that is not there."""
-    try:
-        info = broker.cluster.once(stream, "XINFO", "STREAM", stream)
-    except exceptions.ResponseError as error:
-        if "no such key" in str(error):
-            return "0-0"
-        raise
-    fields = info if isinstance(info, dict) else dict(zip(info[::2], info[1::2], strict=True))
-    value = fields.get(b"last-generated-id", fields.get("last-generated-id", b"0-0"))
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def clamp(cursor: str, last: str) -> str:
-    """The earlier one of two stream ids, unless the stream is gone (`0-0`: everything in it will be new)."""
-
-    def order(identity: str) -> tuple[int, ...]:
-        return tuple(int(part) for part in identity.split("-"))
-
-    return min(cursor, last, key=order)
+#: Seconds after which the server has noticed that a connection was closed, and gives it no token any more.
+FAREWELL = 0.05
 
 
 class _Blocked:
@@ -163,6 +58,7 @@ class Pump:
         self._blocked: dict[int, _Blocked] = {}
         self._idle: dict[Watch, tuple[NodeConnection, Address]] = {}
         self._timers: dict[Watch, tuple[float, bool]] = {}
+        self._farewells: dict[Watch, float] = {}
 
     # -- called from any thread -------------------------------------------------------------------------------------
 
@@ -197,7 +93,7 @@ class Pump:
         self._bell.ring()
 
     def close(self, watch: Watch) -> None:
-        """Stop waiting and close the connection."""
+        """Stop waiting, close the connection, and hand on what it may have been woken for meanwhile."""
         watch.closed = True
         if self._running:
             self._commands.append((watch, 0.0, 0.0))
@@ -247,6 +143,11 @@ class Pump:
                 # The thread must live: without it every lease of the process ends.
                 logger.exception("the lease thread failed and goes on")
                 time.sleep(0.5)
+        self._end()
+
+    def _end(self) -> None:
+        for watch in self._farewells:
+            self._session.pass_on(watch.queue, self._broker)
         for blocked in self._blocked.values():
             blocked.connection.close()
         for connection, _ in self._idle.values():
@@ -257,6 +158,7 @@ class Pump:
         now = time.monotonic()
         moments = [until, now + OVERDUE, *(at for at, _ in self._timers.values())]
         moments += [blocked.overdue_at for blocked in self._blocked.values()]
+        moments += self._farewells.values()
         if self._flush_at:
             moments.append(self._flush_at)
         for number in readable([self._bell.fileno, *self._blocked], min(moments) - now):
@@ -271,7 +173,11 @@ class Pump:
             if now >= blocked.overdue_at:
                 logger.warning("%s:%d does not answer; reconnecting", *blocked.address)
                 del self._blocked[number]
-                self._lost(blocked.watch, blocked.connection)
+                self._lost(blocked.watch, blocked.connection, blocked.address)
+        for watch, at in list(self._farewells.items()):
+            if now >= at:
+                del self._farewells[watch]
+                self._session.pass_on(watch.queue, self._broker)
         for watch, (at, block) in list(self._timers.items()):
             if now >= at:
                 del self._timers[watch]
@@ -306,6 +212,8 @@ class Pump:
             return None
 
     def _close(self, watch: Watch) -> None:
+        if not isinstance(watch, FanoutReader):
+            self._farewells[watch] = time.monotonic() + FAREWELL
         self._timers.pop(watch, None)
         connection, _ = self._idle.pop(watch, (None, None))
         if connection is not None:
@@ -339,19 +247,19 @@ class Pump:
             reply = connection.read()
         except (exceptions.RedisError, OSError) as error:
             logger.debug("lost the watch on %s: %s", watch.key, error)
-            self._lost(watch, connection)
+            self._lost(watch, connection, blocked.address)
             return
         self._idle[watch] = (connection, blocked.address)
         watch.failures = 0
         if not watch.closed and watch.answered(reply):
             self._block(watch)
 
-    def _lost(self, watch: Watch, connection: NodeConnection | None) -> None:
+    def _lost(self, watch: Watch, connection: NodeConnection | None, address: Address | None = None) -> None:
         if connection is not None:
             connection.close()
         watch.failures += 1
         try:
-            self._broker.cluster.refresh(at_most_every=0.1)
+            self._broker.cluster.refresh(avoid=address)
         except (exceptions.RedisError, OSError, ConfigurationError) as error:
             logger.debug("topology not readable: %s", error)
         reads_stream = isinstance(watch, FanoutReader)

@@ -16,7 +16,7 @@ from .cluster import backoff
 from .errors import is_retryable
 from .keys import QueueKeys
 from .native import Bell, wait_readable
-from .pump import Entries, FanoutReader, Watch
+from .watch import Entries, FanoutReader, Watch
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -84,8 +84,6 @@ class Receiver:
             if station.channel is channel and station.queue == queue:
                 del self._stations[watch]
                 self.session.pump.close(watch)
-                if station.token or station.due_in is not None:
-                    self._pass_on(station)
         for _ in range(len(self._buffer)):
             owner, delivery = self._buffer.popleft()
             if owner is channel and delivery.queue == queue:
@@ -184,7 +182,8 @@ class Receiver:
         wanted = station.channel.credit(UNLIMITED_BATCH)
         if wanted <= 0:
             if station.token:
-                self._pass_on(station)
+                station.token = False
+                self.session.pass_on(station.queue)
             return
         station.token = False
         try:
@@ -206,18 +205,6 @@ class Receiver:
         for delivery in settlement.deliveries:
             station.channel.reserve(delivery)
             self._buffer.append((station.channel, delivery))
-
-    def _pass_on(self, station: Station) -> None:
-        station.token, station.due_in = False, None
-        try:
-            settlement = self.session.settle(station.queue, -1)
-        except Exception as error:
-            if not is_retryable(error):
-                raise
-            # The others look by themselves when their idle timeout ends.
-        else:
-            if settlement is not None:
-                self.session.give_back_all(settlement.deliveries)
 
     def _arm(self, station: Station) -> None:
         if station.armed or station.look:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import time
 import weakref
@@ -128,13 +129,39 @@ class Session:
         now = time.monotonic()
         for _ in acks:
             self._recent.append((now, line.queue, line.acks.popleft()))
-        while self._recent and self._recent[0][0] < now - REPEAT_ACKS:
-            self._recent.popleft()
+        self._take_recent(until=now - REPEAT_ACKS)
         for delivery in settlement.deliveries:
             self.held[delivery.tag] = delivery
         if settlement.deliveries:
             self.pump.start()
         return settlement
+
+    def _take_recent(self, until: float = math.inf) -> list[tuple[float, QueueKeys, Ack]]:
+        taken = []
+        # Other threads take from it too, and a deque cannot be walked while they do.
+        while self._recent:
+            try:
+                entry = self._recent.popleft()
+            except IndexError:
+                break
+            if entry[0] >= until:
+                self._recent.appendleft(entry)
+                break
+            taken.append(entry)
+        return taken
+
+    def pass_on(self, queue: QueueKeys, broker: Broker | None = None) -> None:
+        """Leave messages and the clock of a queue to other consumers: wake one if there is something to do."""
+        try:
+            settlement = self.settle(queue, -1, broker)
+        except (exceptions.RedisError, OSError) as error:
+            # They look by themselves when their idle timeout ends.
+            logger.debug("cannot hand on %s: %s", queue.queue, error)
+            return
+        for delivery in settlement.deliveries if settlement else ():
+            self._forget(delivery.tag)
+            self.line(queue).postponed.append(_returning(delivery))
+            self.pump.nudge()
 
     def take(self, queue: QueueKeys, deadline: float) -> Delivery | None:
         """Lease one message, waiting out failovers for `deadline` seconds.
@@ -259,9 +286,9 @@ class Session:
 
     def on_topology_change(self) -> None:
         """A primary may have changed: repeat the last acks and let every consumer look."""
-        for _, queue, ack in list(self._recent):
+        for _, queue, ack in self._take_recent():
             self.line(queue).acks.append(ack)
-        self._recent.clear()
+            self.pump.nudge()
         self.pump.look_everywhere()
 
     def unsent(self) -> bool:

@@ -1,11 +1,13 @@
 """What kombu's users see: connections, channels, consumers and producers on a real cluster."""
 
 import gc
+import os
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -38,6 +40,13 @@ def queue(connection: Any) -> Iterator[Queue]:
     queue.declare()
     yield queue
     queue.delete()
+
+
+def eventually(condition: Callable[[], bool], within: float = 5.0) -> None:
+    ends = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < ends, f"did not happen within {within} s"
+        time.sleep(0.02)
 
 
 def send(connection: Any, queue: Any, *bodies: Any, **options: Any) -> None:
@@ -110,9 +119,7 @@ def test_basic_get_reject_and_requeue(connection: Any, queue: Any, inspector: Br
     assert (again.payload, again.delivery_info["redelivered"]) == ("a", True)
     again.reject()
     assert channel.basic_get(queue.name, no_ack=True).payload == "b"
-    ends = time.monotonic() + 5
-    while inspector.stats(queue.name).leased and time.monotonic() < ends:
-        time.sleep(0.02)
+    eventually(lambda: not (inspector.stats(queue.name).leased))
     stats = inspector.stats(queue.name)
     assert (stats.depth, stats.leased, stats.dead) == (0, 0, 1)
 
@@ -134,9 +141,7 @@ def test_an_ack_through_a_closed_channel_arrives(connection: Any, queue: Any, in
     channel.close()
     assert inspector.stats(queue.name).leased == 1
     message.ack()
-    ends = time.monotonic() + 5
-    while inspector.stats(queue.name).acked < 1 and time.monotonic() < ends:
-        time.sleep(0.02)
+    eventually(lambda: not (inspector.stats(queue.name).acked < 1))
     assert (inspector.stats(queue.name).leased, inspector.stats(queue.name).depth) == (0, 0)
 
 
@@ -226,11 +231,79 @@ def test_an_expired_reply_queue_is_not_made_again(connection: Any, cluster: Loca
         producer.publish("in time", routing_key=name)
         message = queue.get(no_ack=True)
         assert message is not None
-        ends = time.monotonic() + 5
-        while connection.default_channel._has_queue(name) and time.monotonic() < ends:
-            time.sleep(0.05)
+        eventually(lambda: not (connection.default_channel._has_queue(name)))
         producer.publish("too late", routing_key=name)
         assert not connection.default_channel._has_queue(name)
+
+
+def test_a_late_reply_through_the_default_exchange_makes_nothing_again(connection: Any, cluster: LocalCluster) -> None:
+    queue = Queue(f"reply-{uuid4().hex}", expires=0.3, durable=False)(connection.default_channel)
+    queue.declare()
+    keys = connection.default_channel.broker.keys(queue.name)
+    with Connection(cluster.url) as responder:
+        producer = Producer(responder.default_channel)
+        producer.publish("in time", routing_key=queue.name)
+        call = connection.default_channel.broker.cluster.call
+        eventually(lambda: not call(keys.meta, "EXISTS", keys.meta))
+        producer.publish("too late", routing_key=queue.name)
+        assert [key for key in (*keys.declared, keys.wake) if call(key, "EXISTS", key)] == []
+
+
+def test_acks_that_are_sent_late_do_not_make_a_deleted_queue_again(connection: Any) -> None:
+    queue = Queue(f"deleted-{uuid4().hex}")(connection.default_channel)
+    queue.declare()
+    send(connection, queue, 1, 2, 3)
+    messages: list[Any] = [queue.get() for _ in range(3)]
+    session = connection.default_channel.session
+    for message in messages:
+        message.ack()
+    queue.delete()
+    eventually(lambda: not session.unsent())
+    with pytest.raises(ChannelError):
+        queue.queue_declare(passive=True)
+
+
+def test_a_forked_producer_does_not_pass_for_its_parent(connection: Any, queue: Any) -> None:
+    send(connection, queue, "before")
+    child = os.fork()
+    if child == 0:
+        try:
+            send(connection, queue, *range(20))
+        finally:
+            os._exit(0)
+    send(connection, queue, *range(20, 40))
+    os.waitpid(child, 0)
+    received = receive(connection, queue, 41, prefetch=10)
+    assert received[0] == "before"
+    assert sorted(received[1:]) == list(range(40))
+
+
+def test_connections_of_ones_own_can_be_made_for_ever(connection: Any) -> None:
+    cluster = connection.default_channel.broker.cluster
+    for _ in range(150):
+        cluster.connect("broker:{any}").close()
+
+
+def test_whoever_watches_the_clock_hands_it_on_when_it_stops(cluster: LocalCluster) -> None:
+    name = f"watched-{uuid4().hex}"
+    # Consumers of two processes: sessions belong to a process and its options.
+    other = {"client_name": "other"}
+    with Connection(cluster.url) as first, Connection(cluster.url, transport_options=other) as second:
+        queue = Queue(name)
+        got: list[float] = []
+        due = time.time() + 2.0
+        with Consumer(
+            second, [queue(second.default_channel)], on_message=lambda _: got.append(time.time()), no_ack=True
+        ):
+            with Consumer(first, [queue(first.default_channel)], no_ack=True):
+                eta = datetime.fromtimestamp(due, UTC).isoformat()
+                Producer(first.default_channel).publish("later", routing_key=name, headers={"eta": eta})
+                for connection in (first, second, first):
+                    with pytest.raises(socket.timeout):
+                        connection.drain_events(timeout=0.3)
+            second.drain_events(timeout=10)
+        assert 0 <= got[0] - due < 1.0
+        queue(first.default_channel).delete()
 
 
 def test_a_consumed_temporary_queue_stays(connection: Any) -> None:
