@@ -24,6 +24,8 @@ from .scripts import Script
 logger = logging.getLogger(__name__)
 
 Address = tuple[str, int]
+#: Runs one command on a certain node.
+Execute = Callable[..., Any]
 #: First and last slot of a range and its primary.
 SlotRange = tuple[int, int, Address]
 
@@ -174,28 +176,28 @@ class Cluster:
         Raises:
             redis.exceptions.RedisError: As the server or the connection says; the topology has then been marked stale.
         """
-        return self._attempt(key, lambda client: client.execute_command(*command))
+        return self._attempt(key, lambda execute: execute(*command))
 
     def script_once(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run one script, as `once` does a command."""
 
-        def run(client: redis.Redis) -> Any:
+        def run(execute: Execute) -> Any:
             try:
-                return client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
+                return execute("EVALSHA", script.sha, len(keys), *keys, *args)
             except exceptions.NoScriptError:
-                return client.execute_command("EVAL", script.source, len(keys), *keys, *args)
+                return execute("EVAL", script.source, len(keys), *keys, *args)
 
         return self._attempt(keys[0], run)
 
-    def _attempt(self, key: str, run: Callable[[redis.Redis], Any]) -> Any:
+    def _attempt(self, key: str, run: Callable[[Execute], Any]) -> Any:
         address = self.primary(key)
         try:
-            return run(self._client(address))
+            return run(self._client(address).execute_command)
         except exceptions.MovedError as error:
             self._refreshed_at = 0.0
             self.refresh(avoid=address)
             moved = (error.host or address[0], int(error.port))
-            return run(self._client(moved))
+            return run(self._client(moved).execute_command)
         except exceptions.AskError as error:
             return self._asking((error.host or address[0], int(error.port)), run)
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
@@ -215,16 +217,16 @@ class Cluster:
         except (exceptions.RedisError, OSError, ConfigurationError) as error:
             logger.debug("topology not readable: %s", error)
 
-    def _asking(self, address: Address, run: Callable[[redis.Redis], Any]) -> Any:
-        # ASKING holds for the next command on the same connection only.
+    def _asking(self, address: Address, run: Callable[[Execute], Any]) -> Any:
         pool = self._client(address).connection_pool
         with redis.Redis(connection_pool=pool, single_connection_client=True) as client:
-            client.execute_command("ASKING")
-            try:
-                return run(client)
-            except exceptions.NoScriptError:
+
+            def ask(*command: Any) -> Any:
+                # It holds for the next command on the same connection only.
                 client.execute_command("ASKING")
-                return run(client)
+                return client.execute_command(*command)
+
+            return run(ask)
 
     def call(self, key: str, *command: Any, deadline: float | None = None) -> Any:
         """Run one command that may be repeated, waiting out failovers and migrations.
