@@ -121,7 +121,8 @@ class Cluster:
         changed = bool(self._ranges)
         primaries = {address for _, _, address in ranges}
         for address in set(self._nodes) - primaries - replicas - set(self.options.seeds):
-            self._nodes.pop(address).connection_pool.disconnect()
+            # A thread that still waits for a reply there ends by its own time-out.
+            self._nodes.pop(address).connection_pool.disconnect(inuse_connections=False)
         self._ranges = ranges
         self.epoch += 1
         if changed:

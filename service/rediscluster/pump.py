@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 FLUSH_AFTER = 0.1
 #: Seconds that a blocking command's reply may be late before the node counts as unreachable.
 OVERDUE = 5.0
+#: Seconds between two readings of the topology while something cannot be reached.
+REFRESH = 0.5
 #: Seconds after which the server has noticed that a connection was closed, and gives it no token any more.
 FAREWELL = 0.05
 
@@ -58,6 +60,8 @@ class Pump:
         self._blocked: dict[int, _Blocked] = {}
         self._idle: dict[Watch, tuple[NodeConnection, Address]] = {}
         self._timers: dict[Watch, tuple[float, bool]] = {}
+        self._suspect: Address | None = None
+        self._refresh_at = 0.0
         self._farewells: dict[Watch, float] = {}
 
     # -- called from any thread -------------------------------------------------------------------------------------
@@ -159,6 +163,8 @@ class Pump:
         moments = [until, now + OVERDUE, *(at for at, _ in self._timers.values())]
         moments += [blocked.overdue_at for blocked in self._blocked.values()]
         moments += self._farewells.values()
+        if self._timers:
+            moments.append(self._refresh_at)
         if self._flush_at:
             moments.append(self._flush_at)
         for number in readable([self._bell.fileno, *self._blocked], min(moments) - now):
@@ -174,6 +180,9 @@ class Pump:
                 logger.warning("%s:%d does not answer; reconnecting", *blocked.address)
                 del self._blocked[number]
                 self._lost(blocked.watch, blocked.connection, blocked.address)
+        if self._timers and now >= self._refresh_at:
+            # Something could not be reached: find out when somebody else serves it.
+            self._refresh(self._suspect)
         for watch, at in list(self._farewells.items()):
             if now >= at:
                 del self._farewells[watch]
@@ -204,6 +213,7 @@ class Pump:
                     self._lost(blocked.watch, blocked.connection)
                 else:
                     blocked.watch.failed()
+            self._timers = {watch: (0.0, block) for watch, (_, block) in self._timers.items()}
 
     def _primary(self, watch: Watch) -> Address | None:
         try:
@@ -258,9 +268,14 @@ class Pump:
         if connection is not None:
             connection.close()
         watch.failures += 1
-        try:
-            self._broker.cluster.refresh(avoid=address)
-        except (exceptions.RedisError, OSError, ConfigurationError) as error:
-            logger.debug("topology not readable: %s", error)
+        self._suspect = address or self._suspect
+        self._refresh(address)
         reads_stream = isinstance(watch, FanoutReader)
         self._timers[watch] = (time.monotonic() + backoff(watch.failures), reads_stream)
+
+    def _refresh(self, avoid: Address | None) -> None:
+        try:
+            self._broker.cluster.refresh(avoid=avoid)
+        except (exceptions.RedisError, OSError, ConfigurationError) as error:
+            logger.debug("topology not readable: %s", error)
+        self._refresh_at = time.monotonic() + REFRESH

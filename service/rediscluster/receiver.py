@@ -186,6 +186,7 @@ class Receiver:
                 self.session.pass_on(station.queue)
             return
         station.token = False
+        started = time.monotonic()
         try:
             settlement = self.session.settle(station.queue, wanted)
         except Exception as error:
@@ -193,7 +194,10 @@ class Receiver:
                 raise
             station.look = False
             station.armed = True
-            self.session.pump.watch(station.watch, 0.0, after=backoff(station.failures))
+            # A node that does not answer must not take the time of the other queues: ask it the more rarely. The pump
+            # wakes us when the topology changes.
+            pause = max(backoff(station.failures), 2 * (time.monotonic() - started))
+            self.session.pump.watch(station.watch, 0.0, after=pause)
             station.failures += 1
             return
         if settlement is None:

@@ -117,7 +117,7 @@ class ResultConsumer(BaseResultConsumer):
             values = self._repair()
             sockets = {connection.fileno: address for address, connection in self._connections.items()}
             if values is None:
-                values = self._read([a for a, c in self._connections.items() if c.readable()])
+                values = self._read(list(self._connections))
             self._listening = not values
         if not values:
             try:
