@@ -19,7 +19,7 @@ from typing import Any
 def _original(module: ModuleType, name: str) -> Any:
     """A function of the standard library as it was before monkey-patching; None where there is none."""
     gevent_monkey = sys.modules.get("gevent.monkey")
-    if gevent_monkey is not None and gevent_monkey.is_module_patched(module.__name__.lstrip("_")):
+    if gevent_monkey is not None and gevent_monkey.is_module_patched(module.__name__):
         return gevent_monkey.get_original(module.__name__, name)
     eventlet_patcher = sys.modules.get("eventlet.patcher")
     if eventlet_patcher is not None and eventlet_patcher.is_monkey_patched(module.__name__.lstrip("_")):
