@@ -1,0 +1,90 @@
+"""Logs: text for people, JSON for machines, never a task's arguments or result."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Final, TextIO
+
+from celery._state import get_current_task
+from celery.app.log import Logging
+from pythonjsonlogger.json import JsonFormatter
+
+from service.settings import Settings
+
+_TEXT: Final = "%(asctime)s %(levelname)-7s %(processName)s %(name)s: %(message)s"
+#: Libraries whose debug output is noise, or prints arguments (`celery.pool` does).
+_QUIET: Final = ("amqp", "asyncio", "boto3", "botocore", "celery.pool", "kombu", "urllib3")
+#: What Celery's own records carry of a task's input and output.
+_PRIVATE: Final = ("args", "kwargs", "return_value")
+#: Fields of Celery's records that become fields of ours.
+_TASK_FIELDS: Final = {"id": "task_id", "name": "task_name", "runtime": "runtime", "description": "outcome"}
+
+
+class TaskContext(logging.Filter):
+    """Adds the running task to a record and takes arguments and results out of it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record; every record passes."""
+        task = get_current_task()
+        if task is not None and task.request is not None:
+            record.task_id, record.task_name = task.request.id, task.name
+        # Celery's own records keep the task in their arguments, and once more under `data`.
+        record.__dict__.pop("data", None)
+        if isinstance(record.args, dict) and "id" in record.args and "name" in record.args:
+            record.args = {key: "…" if key in _PRIVATE else value for key, value in record.args.items()}
+            record.__dict__.update(
+                {field: record.args[key] for key, field in _TASK_FIELDS.items() if key in record.args}
+            )
+        return True
+
+
+def _formatter(settings: Settings) -> logging.Formatter:
+    if settings.log_format == "text":
+        return logging.Formatter(_TEXT)
+    return JsonFormatter(
+        ["levelname", "name", "message", "process"],
+        timestamp=True,
+        rename_fields={"levelname": "level", "name": "logger"},
+        static_fields={"stack": settings.stack, "environment": settings.environment},
+        reserved_attrs=[*logging.makeLogRecord({}).__dict__, "message", "asctime"],
+    )
+
+
+def _handler(settings: Settings, stream: TextIO | None = None) -> logging.Handler:
+    handler = logging.StreamHandler(stream or sys.__stderr__)
+    handler.setFormatter(_formatter(settings))
+    handler.addFilter(TaskContext())
+    return handler
+
+
+def configure(settings: Settings, stream: TextIO | None = None) -> None:
+    """Set up the root logger of a process that is not a Celery worker."""
+    root = logging.getLogger()
+    root.handlers = [_handler(settings, stream)]
+    root.setLevel(settings.log_level)
+    quieten()
+
+
+def quieten() -> None:
+    """Keep third-party debug output, and with it the tasks' arguments, out of the logs."""
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+class FleetLogging(Logging):
+    """Celery's logging with the handlers above: belongs to one app, where a signal would change all of them."""
+
+    settings: Settings
+
+    def setup_handlers(self, logger: logging.Logger, *_: Any, **__: Any) -> logging.Logger:
+        """Give a logger our handler, once."""
+        if not logger.handlers:
+            logger.addHandler(_handler(self.settings))
+            quieten()
+        return logger
+
+
+def logging_class(settings: Settings) -> type[FleetLogging]:
+    """The class for `Celery(log=…)`, which Celery instantiates itself."""
+    return type("ConfiguredLogging", (FleetLogging,), {"settings": settings})

@@ -1,0 +1,232 @@
+"""The service's settings: read from the environment, validated, never printed with their secrets."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+from urllib.parse import quote
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service import fleet
+
+PREFIX = "FLEET_"
+#: Exit code for a setting that was refused.
+EXIT_CONFIG = 2
+#: ECS stops a Fargate task at 120 s at the latest; what is left after the grace is for handing work back.
+MIN_GRACE, MAX_GRACE = 60, 115
+
+DAY = 24 * 60 * 60
+
+#: Pydantic's complaint about a default that depends on a field which was refused: not worth a line of its own.
+_NOT_CALLED = "default_factory_not_called"
+
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_QUEUES = {queue.name: queue for queue in (*fleet.QUEUES, fleet.DEAD_LETTER_QUEUE)}
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong.
+
+    Attributes:
+        problems: One sentence for each, starting with the variable's name.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _split(value: object) -> object:
+    """Turn `a, b` into `("a", "b")`; anything but a string is left to pydantic."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def _by_environment(staging: Any, prod: Any) -> Any:
+    """A default that depends on the environment."""
+    return Field(default_factory=lambda known: staging if known.get("environment") == "staging" else prod)
+
+
+class Settings(BaseSettings):
+    """Everything the service reads from its environment; field `x` is the variable `FLEET_X`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
+
+    stack: str = Field("local", pattern=r"^[a-z][a-z0-9-]{0,30}$", description="Its name, for metrics and logs.")
+    environment: fleet.Environment = Field("staging", description="Chooses the defaults below.")
+
+    queues: CommaList = Field(
+        tuple(queue.name for queue in fleet.QUEUES), description="Queues this worker serves, comma-separated."
+    )
+    pool: fleet.Pool = Field("prefork", description="Celery's worker pool.")
+    concurrency: int = Field(2, ge=1, le=1000, description="Tasks at the same time (with autoscale: at most).")
+    autoscale_min: int | None = Field(None, ge=1, description="Shrink to this many processes when idle.")
+    task_modules: CommaList = Field(("service.tasks",), description="Modules with tasks, comma-separated.")
+
+    redis_host: str = Field("localhost", min_length=1, description="A node or the configuration endpoint.")
+    redis_port: int = Field(fleet.REDIS_PORT, ge=1, le=65535, description="Its port.")
+    redis_username: str | None = Field(None, description="User of the access control list.")
+    redis_password: SecretStr | None = Field(None, validate_default=True, description="The user's password.")
+    redis_tls: bool = Field(False, description="Encrypt the connections.")
+    redis_ca_file: Path | None = Field(None, description="Certificates to trust instead of the system's.")
+    result_redis_host: str | None = Field(None, description="A cluster of its own for the results.")
+    result_redis_port: int = Field(fleet.REDIS_PORT, ge=1, le=65535, description="Its port; the rest as above.")
+
+    lease: int = Field(60, ge=5, le=3600, description="Seconds until a dead worker's tasks are taken over.")
+    shutdown_grace: int = Field(
+        100, ge=MIN_GRACE, le=MAX_GRACE, description="Seconds that running tasks get to finish after SIGTERM."
+    )
+    result_expires: int = _by_environment(DAY, 7 * DAY)
+    soft_time_limit: int = Field(3300, ge=1, description="Seconds until a task is asked to end.")
+    time_limit: int = Field(3600, ge=1, description="Seconds until its process is killed.")
+    max_tasks_per_child: int = Field(1000, ge=1, description="Tasks until a pool process is replaced.")
+    allow_pickle: bool = Field(False, description="Accept pickled messages: whoever can publish can run any code.")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _by_environment("DEBUG", "INFO")
+    log_format: Literal["text", "json"] = _by_environment("text", "json")
+    aws_region: str | None = Field(None, description="Region of CloudWatch; without it the AWS_* variables decide.")
+
+    @field_validator("queues")
+    @classmethod
+    def _known_queues(cls, queues: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in queues if name not in _QUEUES]
+        if unknown:
+            raise ValueError(f"unknown queue {', '.join(unknown)}; the queues are {', '.join(_QUEUES)}")
+        if not queues:
+            raise ValueError("name at least one queue")
+        # The order in which the worker looks at them.
+        return tuple(sorted(set(queues), key=lambda name: -_QUEUES[name].priority))
+
+    @field_validator("autoscale_min")
+    @classmethod
+    def _autoscale_fits(cls, minimum: int | None, info: ValidationInfo) -> int | None:
+        if minimum is not None and info.data.get("pool", "prefork") != "prefork":
+            raise ValueError(f"only the prefork pool scales itself, not {info.data['pool']}")
+        if minimum is not None and minimum > info.data.get("concurrency", minimum):
+            raise ValueError(f"{minimum} is more than FLEET_CONCURRENCY={info.data['concurrency']}")
+        return minimum
+
+    @field_validator("task_modules")
+    @classmethod
+    def _module_names(cls, modules: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [name for name in modules if not _MODULE.fullmatch(name)]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)} is not the dotted name of a module")
+        return modules
+
+    @field_validator("redis_password")
+    @classmethod
+    def _user_needs_password(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if password is None and info.data.get("redis_username"):
+            raise ValueError("FLEET_REDIS_USERNAME is set, so the password must be set too")
+        return password
+
+    @field_validator("redis_ca_file")
+    @classmethod
+    def _readable_ca(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path is not None and not info.data.get("redis_tls", True):
+            raise ValueError("it has no use without FLEET_REDIS_TLS=true")
+        if path is not None and not os.access(path, os.R_OK):
+            raise ValueError(f"cannot read {path}")
+        return path
+
+    @field_validator("time_limit")
+    @classmethod
+    def _hard_after_soft(cls, limit: int, info: ValidationInfo) -> int:
+        if limit <= info.data.get("soft_time_limit", 0):
+            raise ValueError(f"must be above FLEET_SOFT_TIME_LIMIT={info.data['soft_time_limit']}")
+        return limit
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, level: object) -> object:
+        return level.upper() if isinstance(level, str) else level
+
+    @property
+    def broker_url(self) -> str:
+        """Celery's broker URL, with the credentials in it."""
+        return self._url(self.redis_host, self.redis_port)
+
+    @property
+    def result_url(self) -> str:
+        """Celery's result backend URL: the broker's cluster unless the results have their own."""
+        if self.result_redis_host:
+            return self._url(self.result_redis_host, self.result_redis_port)
+        return self.broker_url
+
+    @property
+    def tls_options(self) -> dict[str, str]:
+        """Options of both connections that concern TLS: none without it, and none with the system's certificates."""
+        return {"ssl_ca_certs": str(self.redis_ca_file)} if self.redis_ca_file else {}
+
+    def _url(self, host: str, port: int) -> str:
+        scheme = "redisclusters" if self.redis_tls else "rediscluster"
+        credentials = ""
+        if self.redis_password is not None:
+            password = quote(self.redis_password.get_secret_value(), safe="")
+            credentials = f"{quote(self.redis_username or '', safe='')}:{password}@"
+        return f"{scheme}://{credentials}{host}:{port}"
+
+
+def variables() -> dict[str, str]:
+    """Every variable the service knows, with the field it sets."""
+    return {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
+
+
+def load_settings() -> Settings:
+    """Read and validate the settings of this process.
+
+    Raises:
+        SettingsError: Some are wrong or unknown; it names all of them.
+    """
+    known = variables()
+    given = {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
+    # pydantic-settings passes over variables it does not know: a misspelt name would silently do nothing.
+    problems = [_unknown(name, known) for name in sorted(given - set(known))]
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        problems += [_sentence(dict(detail)) for detail in error.errors() if detail["type"] != _NOT_CALLED]
+    if problems:
+        raise SettingsError(problems)
+    if settings.allow_pickle:
+        warnings.warn("FLEET_ALLOW_PICKLE: whoever can publish a message can run any code", stacklevel=2)
+    return settings
+
+
+def settings_or_exit() -> Settings:
+    """The settings of this process; wrong ones end it with one line each and no traceback."""
+    try:
+        return load_settings()
+    except SettingsError as error:
+        exit_with(error)
+
+
+def exit_with(error: SettingsError) -> NoReturn:
+    """End the process because of wrong settings."""
+    for problem in error.problems:
+        print(problem, file=sys.stderr)
+    sys.exit(EXIT_CONFIG)
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"{name}: there is no such setting" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _sentence(detail: dict[str, Any]) -> str:
+    field = str(detail["loc"][0])
+    message = str(detail["msg"]).removeprefix("Value error, ").replace("Input should", "should", 1)
+    secret = "password" in field
+    value = "" if secret or detail["type"] == "value_error" else f", not {detail['input']!r}"
+    return f"{PREFIX}{field.upper()}: {message}{value}"

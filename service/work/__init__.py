@@ -1,0 +1,1 @@
+"""What the tasks compute, as plain functions: no Celery, no Redis, the same result everywhere."""

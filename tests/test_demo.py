@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_demo_runs_to_its_end_and_succeeds() -> None:
+    root = Path(__file__).parents[1]
+    subprocess.run([sys.executable, "-m", "scripts.demo"], cwd=root, check=True, timeout=540)
