@@ -44,6 +44,7 @@ def defaults(environment: Environment) -> Document:
             "memoryAlarm": 75,
             "cpuAlarm": 80,
         },
+        "lease": 60 if prod else 30,
         "shutdown": {"stopTimeout": 120, "grace": 100},
         "results": {"expires": 7 * _DAY if prod else _DAY},
         "logs": {

@@ -299,12 +299,14 @@ class Fleet(Section):
         owner: Who answers for the stack, for the Owner tag.
         protect: Refuse to delete Redis, its key and its secret.
         task_modules: Python modules with the Celery tasks.
+        lease: Seconds until a dead worker's tasks are taken over.
     """
 
     environment: Environment
     owner: str = Field(min_length=1, max_length=256)
     protect: bool
     task_modules: tuple[ModuleName, ...] = Field(min_length=1)
+    lease: int = Field(ge=5, le=3600)
     image: Image
     network: Network
     redis: Redis

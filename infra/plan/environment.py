@@ -34,6 +34,7 @@ def worker(fleet: Fleet, queue: str, pool: str, settings: Queue) -> dict[str, st
         "FLEET_SOFT_TIME_LIMIT": str(settings.soft_time_limit),
         "FLEET_TIME_LIMIT": str(settings.time_limit),
         "FLEET_MAX_TASKS_PER_CHILD": str(settings.max_tasks_per_child),
+        "FLEET_LEASE": str(fleet.lease),
         "FLEET_SHUTDOWN_GRACE": str(fleet.shutdown.grace),
         "FLEET_RESULT_EXPIRES": str(fleet.results.expires),
         "FLEET_TASK_MODULES": ",".join(fleet.task_modules),
