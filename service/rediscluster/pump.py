@@ -6,6 +6,7 @@ Whatever a consumer must react to, it says to the consumer's `Inbox`; it never d
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -60,6 +61,9 @@ class Pump:
         self._blocked: dict[int, _Blocked] = {}
         self._idle: dict[Watch, tuple[NodeConnection, Address]] = {}
         self._timers: dict[Watch, tuple[float, bool]] = {}
+        self._renew_at = 0.0
+        self._renew_failures = 0
+        self._temporary_at = math.inf
         self._suspect: Address | None = None
         self._refresh_at = 0.0
         self._farewells: dict[Watch, float] = {}
@@ -80,9 +84,12 @@ class Pump:
             start_thread(self._run)
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread, and wait for it: one that outlives the interpreter crashes it under eventlet."""
         self._stopping = True
         self._bell.ring()
+        ends = time.monotonic() + OVERDUE
+        while self._running and time.monotonic() < ends:
+            time.sleep(0.002)
 
     def watch(self, watch: Watch, seconds: float, after: float = 0.0) -> None:
         """Block on a watch.
@@ -118,44 +125,51 @@ class Pump:
     # -- the thread -------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        interval = self._session.options.lease / 3
-        renew_at = time.monotonic() + interval
-        failures = 0
-        refresh_at = None
-        while not self._stopping:
-            try:
-                self._wait(renew_at if refresh_at is None else min(renew_at, refresh_at))
-                self._check_times()
-                self._take_commands()
-                refresh_at = self._session.refresh_temporary(self._broker)
-                now = time.monotonic()
-                if self._flush_at and now >= self._flush_at:
-                    self._flush_at = 0.0
-                    self._session.flush(self._broker)
-                    if self._session.unsent():
-                        self._flush_at = time.monotonic() + 5 * FLUSH_AFTER
-                if now >= renew_at:
-                    if self._session.renew(self._broker):
-                        failures = 0
-                        renew_at = now + interval
-                    else:
-                        renew_at = time.monotonic() + backoff(failures)
-                        failures += 1
-                    if self._session.unsent():
-                        self.nudge()
-            except Exception:
-                # The thread must live: without it every lease of the process ends.
-                logger.exception("the lease thread failed and goes on")
-                time.sleep(0.5)
-        self._end()
+        try:
+            while not self._stopping:
+                try:
+                    self._turn()
+                except Exception:
+                    # The thread must live: without it every lease of the process ends.
+                    logger.exception("the lease thread failed and goes on")
+                    time.sleep(0.5)
+            self._end()
+        finally:
+            self._running = False
+
+    def _turn(self) -> None:
+        self._wait(min(self._renew_at, self._temporary_at))
+        self._check_times()
+        self._take_commands()
+        self._temporary_at = self._session.refresh_temporary(self._broker)
+        now = time.monotonic()
+        if self._flush_at and now >= self._flush_at:
+            self._flush_at = 0.0
+            self._session.flush(self._broker)
+            if self._session.unsent():
+                self._flush_at = time.monotonic() + 5 * FLUSH_AFTER
+        if now >= self._renew_at:
+            if self._session.renew(self._broker):
+                self._renew_failures = 0
+                self._renew_at = now + self._session.options.lease / 3
+            else:
+                self._renew_at = time.monotonic() + backoff(self._renew_failures)
+                self._renew_failures += 1
+            if self._session.unsent():
+                self.nudge()
 
     def _end(self) -> None:
-        for watch in self._farewells:
-            self._session.pass_on(watch.queue, self._broker)
+        left = {watch.queue for watch in self._farewells}
         for blocked in self._blocked.values():
             blocked.connection.close()
+            if not isinstance(blocked.watch, FanoutReader):
+                left.add(blocked.watch.queue)
         for connection, _ in self._idle.values():
             connection.close()
+        if left:
+            time.sleep(FAREWELL)
+        for queue in left:
+            self._session.pass_on(queue, self._broker)
         self._broker.cluster.close()
 
     def _wait(self, until: float) -> None:

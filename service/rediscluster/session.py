@@ -266,8 +266,8 @@ class Session:
         """Let it go away in its time."""
         self._temporary.pop(queue, None)
 
-    def refresh_temporary(self, broker: Broker) -> float | None:
-        """Prolong what is due; returns the moment of the next, on the monotonic clock."""
+    def refresh_temporary(self, broker: Broker) -> float:
+        """Prolong what is due; returns the moment of the next, on the monotonic clock; infinity for none."""
         for queue, temporary in list(self._temporary.items()):
             if time.monotonic() < temporary.refresh_at:
                 continue
@@ -280,7 +280,7 @@ class Session:
                 temporary.refresh_at = time.monotonic() + 0.5
             else:
                 temporary.refresh_at = time.monotonic() + temporary.expires_ms / 3000
-        return min((t.refresh_at for t in list(self._temporary.values())), default=None)
+        return min((t.refresh_at for t in list(self._temporary.values())), default=math.inf)
 
     # -- upkeep, called by the pump ---------------------------------------------------------------------------------
 

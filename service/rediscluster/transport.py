@@ -24,6 +24,8 @@ class Transport(virtual.Transport):
     driver_type = "redis"
     driver_name = "rediscluster"
     connection_errors = CONNECTION_ERRORS
+    recoverable_connection_errors = CONNECTION_ERRORS
+    recoverable_channel_errors = ()
     channel_errors = (*virtual.Transport.channel_errors, redis.exceptions.ResponseError, redis.exceptions.DataError)
     implements = virtual.Transport.implements.extend(
         asynchronous=True, exchange_type=frozenset({"direct", "topic", "fanout"})
