@@ -121,7 +121,10 @@ class Channel(virtual.Channel):
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str | None, queue: str) -> None:
         if self.typeof(exchange).type == "fanout":
             stream = fanout_key(self.session.options.key_prefix, exchange)
-            self._fanout_cursors[queue] = (stream, last_id(self.broker, stream), routing_key)
+            # A command sent while we reconnect is not lost: reading goes on where the last connection left off.
+            cursor = self.session.fanout_cursors.get(queue) or last_id(self.broker, stream)
+            self._fanout_cursors[queue] = (stream, cursor, routing_key)
+            self.session.heard(queue, cursor)
         else:
             binding = (routing_key or "", pattern or "", queue)
             self.broker.bind(exchange, binding, self._expires.get(queue))
@@ -165,6 +168,7 @@ class Channel(virtual.Channel):
             self.broker.unbind(exchange, self._binding(queue, exchange, routing_key, arguments))
         self.state.queue_bindings_delete(queue)
         self.session.forget_temporary(self.broker.keys(queue))
+        self.session.fanout_cursors.pop(queue, None)
         self.broker.drop(self.broker.keys(queue))
 
     def _size(self, queue: str) -> int:
@@ -242,8 +246,8 @@ class Channel(virtual.Channel):
         if callback is not None:
             self._tag_callbacks[queue] = (no_ack, callback)
         if queue in self._fanout_cursors:
-            stream, cursor, _ = self._fanout_cursors[queue]
-            self.receiver.add_fanout(self, keys, stream, cursor)
+            stream, bound_at, _ = self._fanout_cursors[queue]
+            self.receiver.add_fanout(self, keys, stream, self.session.fanout_cursors.get(queue, bound_at))
         else:
             if queue in self._expires:
                 self.session.keep_temporary(keys, self._expires[queue], self._bindings_of(queue))

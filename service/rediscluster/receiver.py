@@ -55,7 +55,7 @@ class Receiver:
         self._stations: dict[Watch, Station] = {}
         self._readers: dict[str, tuple[Channel, FanoutReader]] = {}
         self._buffer: deque[tuple[Channel, Delivery]] = deque()
-        self._broadcasts: deque[tuple[FanoutReader, list[bytes]]] = deque()
+        self._broadcasts: deque[tuple[FanoutReader, bytes, list[bytes]]] = deque()
         self._woken: deque[Watch] = deque()
         self._serving = False
         self._again = False
@@ -107,7 +107,7 @@ class Receiver:
 
     def fanout(self, reader: FanoutReader, entries: Entries) -> None:
         """Messages of a fanout exchange arrived."""
-        self._broadcasts.extend((reader, fields) for _, fields in entries)
+        self._broadcasts.extend((reader, *entry) for entry in entries)
         self.bell.ring()
 
     # -- delivering -------------------------------------------------------------------------------------------------
@@ -184,6 +184,9 @@ class Receiver:
             if station.token:
                 station.token = False
                 self.session.pass_on(station.queue)
+            if self.session.line(station.queue).acks:
+                # No request takes them along.
+                self.session.pump.nudge()
             return
         station.token = False
         started = time.monotonic()
@@ -225,10 +228,12 @@ class Receiver:
 
     def _deliver_one(self) -> bool:
         if self._broadcasts:
-            reader, fields = self._broadcasts.popleft()
-            found = self._readers.get(reader.queue.queue)
+            reader, identity, fields = self._broadcasts.popleft()
+            queue = reader.queue.queue
+            found = self._readers.get(queue)
             if found is not None:
-                found[0].deliver_broadcast(reader.queue.queue, dict(zip(fields[::2], fields[1::2], strict=True)))
+                self.session.heard(queue, identity.decode())
+                found[0].deliver_broadcast(queue, dict(zip(fields[::2], fields[1::2], strict=True)))
             return True
         if self._buffer:
             channel, delivery = self._buffer.popleft()

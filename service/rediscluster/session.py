@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 REPEAT_ACKS = 5.0
 #: Acks sent in one request at most.
 ACK_BATCH = 1000
+#: Fanout queues whose place is remembered at most; the oldest are forgotten.
+FANOUT_QUEUES = 256
 #: Seconds for which the end of the process waits until everything is given back.
 FAREWELL = 5.0
 
@@ -71,6 +73,8 @@ class Session:
         self.broker = Broker(options)
         self.held: dict[str, Delivery] = {}
         self.lines: dict[QueueKeys, Line] = {}
+        #: How far each fanout queue of this process has been read.
+        self.fanout_cursors: dict[str, str] = {}
         self._temporary: dict[QueueKeys, Temporary] = {}
         self._watched: dict[str, weakref.ref[Any]] = {}
         self._dropped: deque[str] = deque()
@@ -265,6 +269,12 @@ class Session:
     def forget_temporary(self, queue: QueueKeys) -> None:
         """Let it go away in its time."""
         self._temporary.pop(queue, None)
+
+    def heard(self, queue: str, identity: str) -> None:
+        """Note how far a fanout queue has been read."""
+        self.fanout_cursors[queue] = identity
+        while len(self.fanout_cursors) > FANOUT_QUEUES:
+            self.fanout_cursors.pop(next(iter(self.fanout_cursors)))
 
     def refresh_temporary(self, broker: Broker) -> float:
         """Prolong what is due; returns the moment of the next, on the monotonic clock; infinity for none."""

@@ -236,6 +236,27 @@ def test_an_expired_reply_queue_is_not_made_again(connection: Any, cluster: Loca
         assert not connection.default_channel._has_queue(name)
 
 
+def test_a_broadcast_during_a_reconnect_arrives(cluster: LocalCluster) -> None:
+    exchange = Exchange(f"fanout-{uuid4().hex}", type="fanout")
+    queue = Queue(f"mailbox-{exchange.name}", exchange, exclusive=True)
+    got: list[Any] = []
+
+    def note(message: Any) -> None:
+        got.append(message.payload)
+
+    with Connection(cluster.url) as sender:
+        producer = Producer(sender.default_channel, exchange=exchange)
+        for number in range(3):
+            with (
+                Connection(cluster.url) as listener,
+                Consumer(listener, [queue], no_ack=True, on_message=note),
+            ):
+                if number:
+                    listener.drain_events(timeout=5)
+            producer.publish(number)
+    assert got == [0, 1]
+
+
 def test_a_late_reply_through_the_default_exchange_makes_nothing_again(connection: Any, cluster: LocalCluster) -> None:
     queue = Queue(f"reply-{uuid4().hex}", expires=0.3, durable=False)(connection.default_channel)
     queue.declare()

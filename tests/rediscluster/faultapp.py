@@ -1,0 +1,163 @@
+"""The Celery app of the fault tests: its tasks note in a file outside the cluster what they do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, chord, signals
+
+import service.rediscluster  # noqa: F401  registers the URL schemes
+
+#: The environment variable through which a worker learns its plan.
+PLAN = "FAULT_PLAN"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the tests and their workers agree on.
+
+    Attributes:
+        url: The cluster.
+        directory: Where the ledger and the gates are.
+        queue: The only queue.
+        options: Transport options.
+        conf: Celery settings that differ from the fleet's.
+    """
+
+    url: str
+    directory: str
+    queue: str
+    options: dict[str, Any] = field(default_factory=dict)
+    conf: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ledger(self) -> Path:
+        """One line for each event: event, number, worker, process."""
+        return Path(self.directory, "ledger")
+
+    def gate(self, name: object) -> Path:
+        """A task that waits at a gate ends when this file exists."""
+        return Path(self.directory, f"gate-{name}")
+
+    def dump(self) -> str:
+        """For the environment of a worker."""
+        return json.dumps(asdict(self))
+
+
+def make_app(plan: Plan) -> Celery:
+    """The app of a plan, with the fleet's settings where they matter to faults."""
+    app = Celery("faults", broker=plan.url, backend=plan.url, set_as_current=False)
+    app.conf.update(
+        broker_transport_options=plan.options,
+        broker_connection_retry_on_startup=True,
+        task_default_queue=plan.queue,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=2,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_proc_alive_timeout=60,
+        result_backend_thread_safe=True,
+        **plan.conf,
+    )
+    return app
+
+
+def add_tasks(app: Celery) -> None:
+    """Register the tasks below; who only sends them needs their names."""
+    for function in (record, slow, wait, spin, die, total):
+        app.task(name=function.__name__)(function)
+    app.task(name="again", bind=True, max_retries=2)(again)
+
+
+@cache
+def my_plan() -> Plan:
+    """The plan of this worker."""
+    return Plan(**json.loads(os.environ[PLAN]))
+
+
+def note(event: str, number: int) -> None:
+    """Write a line of the ledger."""
+    # A write to a file opened for appending is one step, also between processes and threads.
+    descriptor = os.open(my_plan().ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, f"{event} {number} {WORKER} {os.getpid()}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
+def record(number: int) -> int:
+    """Do nothing else."""
+    note("began", number)
+    note("done", number)
+    return number
+
+
+def slow(number: int, seconds: float) -> int:
+    """Take some time."""
+    note("began", number)
+    time.sleep(seconds)
+    note("done", number)
+    return number
+
+
+def wait(number: int) -> int:
+    """End when the gate of this worker opens."""
+    note("began", number)
+    while not my_plan().gate(WORKER).exists():
+        time.sleep(0.02)
+    note("done", number)
+    return number
+
+
+def spin(number: int) -> int:
+    """Like `wait`, busy all the time."""
+    note("began", number)
+    while not my_plan().gate(WORKER).exists():
+        sum(range(10_000))
+    note("done", number)
+    return number
+
+
+def die(number: int, times: int) -> int:
+    """Kill the own process the first `times` times."""
+    note("began", number)
+    if sum(line.split()[:2] == ["began", str(number)] for line in my_plan().ledger.read_text().splitlines()) <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    note("done", number)
+    return number
+
+
+def again(task: Any, number: int) -> int:
+    """Succeed at the third attempt."""
+    note("began", number)
+    if task.request.retries < 2:
+        raise task.retry(countdown=0.1)
+    note("done", number)
+    return number
+
+
+def total(numbers: list[int]) -> int:
+    """The body of a chord."""
+    return sum(numbers)
+
+
+def sum_of(app: Celery, numbers: range) -> Any:
+    """A chord that records every number and adds them up."""
+    return chord(app.signature("record", (number,), app=app) for number in numbers)(app.signature("total", app=app))
+
+
+#: The main process of the worker: this module is imported before the pool forks.
+WORKER = os.getpid()
+
+worker_app: Celery | None = None
+if PLAN in os.environ:
+    worker_app = make_app(my_plan())
+    add_tasks(worker_app)
+    signals.worker_ready.connect(lambda **_: note("ready", 0), weak=False)

@@ -1,0 +1,235 @@
+"""Workers and clients that are killed, frozen and stopped: nothing is lost, and only what they held runs again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from celery import Celery
+from kombu import Connection, Producer, Queue
+
+from scripts.localcluster import LocalCluster
+from service.rediscluster import BrokerInspector
+from tests.rediscluster.faultapp import Plan, make_app
+from tests.rediscluster.faultkit import ROOT, Workers, direct, eventually, read_ledger, take_all, verdict
+
+#: Seconds: as short as a busy machine allows, three renewals in each.
+LEASE = 3.0
+
+MakePlan = Callable[..., Plan]
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    started = Workers()
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def make_plan(cluster: LocalCluster, tmp_path: Path) -> MakePlan:
+    def make(**options: Any) -> Plan:
+        options = {"lease": LEASE, "idle_timeout": 2.0} | options
+        return Plan(cluster.url, str(tmp_path), f"faults-{uuid4().hex}", options)
+
+    return make
+
+
+@pytest.fixture
+def inspector(cluster: LocalCluster) -> Iterator[BrokerInspector]:
+    opened = BrokerInspector(cluster.url)
+    yield opened
+    opened.close()
+
+
+def send(app: Celery, task: str, numbers: range, *args: Any) -> None:
+    for number in numbers:
+        app.send_task(task, (number, *args), ignore_result=True)
+
+
+def done(plan: Plan) -> set[int]:
+    return {entry.number for entry in read_ledger(plan) if entry.event == "done"}
+
+
+def test_killed_workers_lose_nothing(make_plan: MakePlan, workers: Workers) -> None:
+    plan = make_plan()
+    sent = range(160)
+    app = make_app(plan)
+    send(app, "slow", range(100), 0.02)
+    current = workers(plan)
+    killed = []
+    for wanted in (20, 60, 90):
+        following = workers.launch(plan)
+        eventually(lambda wanted=wanted: len(done(plan)) >= wanted, f"{wanted} tasks are done")  # type: ignore[misc]
+        current.kill()
+        killed.append(current)
+        current = following.wait_ready()
+    send(app, "slow", range(100, 160), 0.02)
+    eventually(lambda: not (set(sent) - done(plan)), "all tasks are done")
+    held = set().union(*(worker.began() for worker in killed))
+    verdict("three workers killed with their pools", sent, plan).demand(may_run_twice=held)
+    begins: dict[int, list[int]] = {}
+    for entry in read_ledger(plan):
+        if entry.event == "began":
+            begins.setdefault(entry.number, []).append(entry.worker)
+    dead = {worker.pid for worker in killed}
+    wrong = {number: by for number, by in begins.items() if set(by[:-1]) - dead}
+    assert not wrong, f"three workers {dead} killed: of {len(sent)} sent, taken from workers that lived: {wrong}"
+
+
+def test_a_pool_process_that_dies_again_and_again_is_given_up(
+    make_plan: MakePlan, workers: Workers, inspector: BrokerInspector
+) -> None:
+    plan = make_plan(delivery_limit=1)
+    app = make_app(plan)
+    workers(plan)
+    app.send_task("die", (1, 99), ignore_result=True)
+    app.send_task("die", (2, 1), ignore_result=True)
+    app.send_task("record", (3,), ignore_result=True)
+    eventually(lambda: inspector.stats(plan.queue).dead == 1, "the deadly task is on the dead list")
+    eventually(lambda: done(plan) >= {2, 3}, "the others are done")
+    runs = [entry.number for entry in read_ledger(plan) if entry.event == "began"]
+    told = f"killed the pool process in task 1 for ever and in task 2 once: began {runs}"
+    assert runs.count(1) == 2, f"{told}; a delivery limit of 1 means two runs"
+    assert runs.count(2) == 2, told
+    assert runs.count(3) <= 2, told
+    with direct(plan.url, plan.queue) as (broker, keys):
+        (member,) = broker.cluster.call(keys.dead, "ZRANGE", keys.dead, 0, 0)
+    assert member.startswith(b"delivery-limit "), f"{told}; reason on the dead list: {member[:40]!r}"
+
+
+def test_a_frozen_worker_changes_nothing_when_it_wakes(
+    make_plan: MakePlan, workers: Workers, inspector: BrokerInspector
+) -> None:
+    plan = make_plan()
+    app = make_app(plan)
+    frozen = workers(plan, "solo")
+    app.send_task("wait", (1,), ignore_result=True)
+    eventually(lambda: 1 in frozen.began(), "the first worker has the task")
+    frozen.signal_group(signal.SIGSTOP)
+    second = workers(plan, "solo")
+    eventually(lambda: 1 in second.began(), "the second worker has the task after the lease of the frozen one")
+    frozen.open_gate()
+    frozen.signal_group(signal.SIGCONT)
+    # Sent with the late ack, or after it.
+    app.send_task("record", (2,), ignore_result=True)
+    eventually(lambda: 2 in done(plan), "the worker that was frozen goes on working")
+    told = f"froze a worker for longer than its lease: ledger {read_ledger(plan)}"
+    eventually(lambda: inspector.stats(plan.queue).leased == 1, f"the second worker still holds the task. {told}")
+    # Proves that the second lease was really still there: its end brings the message back.
+    second.kill()
+    eventually(
+        lambda: (
+            [e.worker for e in read_ledger(plan) if e.event == "began" and e.number == 1]
+            == [frozen.pid, second.pid, frozen.pid]
+        ),
+        f"the message of the killed second worker comes back to the first. {told}",
+    )
+    eventually(lambda: inspector.stats(plan.queue).leased == 0, "everything is acknowledged")
+    assert inspector.stats(plan.queue).depth == 0
+    verdict("froze a worker, then killed its successor", (1, 2), plan).demand(may_run_twice=(1,))
+
+
+# A busy thread that keeps the interpreter to itself slows every step of a renewal down: hence the longer lease.
+@pytest.mark.parametrize(("pool", "task", "lease", "leases"), [("prefork", "wait", 2.0, 2), ("solo", "spin", 6.0, 1)])
+def test_a_task_of_many_leases_stays_with_its_worker(
+    pool: str, task: str, lease: float, leases: int, make_plan: MakePlan, workers: Workers, inspector: BrokerInspector
+) -> None:
+    plan = make_plan(lease=lease)
+    app = make_app(plan)
+    worker = workers(plan, pool, 1)
+    app.send_task(task, (1,), ignore_result=True)
+    eventually(lambda: 1 in worker.began(), "the task runs")
+    with direct(plan.url, plan.queue, lease=lease) as (broker, keys):
+
+        def deadline() -> float:
+            # Asking for messages is what recovers lost ones: this is the other worker that waits for its chance.
+            stolen = broker.settle(keys, "competitor", 1, 1).deliveries
+            assert not stolen, f"{pool}: the message was given away while its worker lives: {worker.log.read_text()}"
+            _, score = broker.cluster.call(keys.leases, "ZRANGE", keys.leases, 0, 0, "WITHSCORES")
+            return float(score)
+
+        first = deadline()
+        eventually(lambda: deadline() > first + leases * lease * 1000, f"{pool}: the lease is prolonged by {leases}")
+    worker.open_gate()
+    eventually(lambda: inspector.stats(plan.queue).leased == 0, "the task is acknowledged")
+    verdict(f"task {task} ran for several leases on {pool}", (1,), plan, "began").demand()
+    assert inspector.stats(plan.queue).recovered == 0
+
+
+@pytest.mark.parametrize("way", ["warm", "cold"])
+def test_a_stopped_worker_gives_back_what_it_did_not_finish(
+    way: str, make_plan: MakePlan, workers: Workers, inspector: BrokerInspector
+) -> None:
+    # So long that what comes back was given back, not recovered.
+    plan = make_plan(lease=600)
+    app = make_app(plan)
+    worker = workers(plan, concurrency=2, **({"REMAP_SIGTERM": "SIGQUIT"} if way == "cold" else {}))
+    send(app, "wait", range(6))
+    eventually(lambda: len(worker.began()) == 2, "two tasks run")
+    eventually(lambda: inspector.stats(plan.queue).leased == 4, "two more wait in the worker")
+    worker.process.send_signal(signal.SIGTERM)
+    if way == "warm":
+        eventually(lambda: inspector.stats(plan.queue).leased < 4, "the worker stops consuming")
+        worker.open_gate()
+    status = worker.wait()
+    told = f"{way} shutdown with two of six tasks running, exit status {status}: ledger {read_ledger(plan)}"
+    if way == "warm":
+        assert status == 0, told
+    stats = inspector.stats(plan.queue)
+    assert stats.leased == 0, f"{told}; {stats.leased} are held by nobody"
+    back = take_all(plan.url, plan.queue)
+    assert len(done(plan)) + len(back) == 6, f"{told}; only {len(back)} came back"
+    assert not (way == "cold" and done(plan)), told
+    assert [delivery.losses for delivery in back] == [0] * len(back), f"{told}; a return at shutdown must not count"
+
+
+HOLD = """
+import sys, time
+from kombu import Connection, Consumer, Queue
+import service.rediscluster
+with Connection(sys.argv[1], transport_options={"lease": float(sys.argv[3])}) as connection:
+    held = []
+    with Consumer(connection, [Queue(sys.argv[2])], on_message=held.append, prefetch_count=3):
+        while len(held) < 3:
+            connection.drain_events(timeout=10)
+        print("held", flush=True)
+        time.sleep(600)
+"""
+
+
+def test_what_a_killed_client_held_comes_back_to_its_place(make_plan: MakePlan, inspector: BrokerInspector) -> None:
+    plan = make_plan(lease=2.0)
+    with Connection(plan.url, transport_options=plan.options) as connection:
+        queue = Queue(plan.queue)(connection.default_channel)
+        queue.declare()
+        producer = Producer(connection.default_channel, routing_key=plan.queue)
+        for number in range(6):
+            producer.publish(number, priority=5 if number < 5 else 9)
+        command = [sys.executable, "-c", HOLD, plan.url, plan.queue, "2.0"]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as client:
+            assert client.stdout is not None
+            assert client.stdout.readline() == b"held\n"
+            assert inspector.stats(plan.queue).leased == 3
+            os.kill(client.pid, signal.SIGKILL)
+        producer.publish(6, priority=5)
+        # Without the competition of a consumer the three are back before anything is taken.
+        with direct(plan.url, plan.queue, lease=2.0) as (broker, keys):
+            eventually(
+                lambda: (broker.renew(keys, []), inspector.stats(plan.queue).leased == 0)[1], "the leases have ended"
+            )
+        received: list[tuple[Any, bool]] = []
+        for _ in range(7):
+            message = queue.get()
+            assert message is not None, f"killed a client that held 3 of 6, sent one more: got {received} and no more"
+            received.append((message.payload, bool(message.headers.get("redelivered"))))
+            message.ack()
+    expected = [(5, True), (0, True), (1, True), (2, False), (3, False), (4, False), (6, False)]
+    assert received == expected, "killed a client that held the first three of six messages"
