@@ -137,7 +137,7 @@ class Node:
         self._frozen = False
         with (self.directory / "output.log").open("ab") as output:
             self._process = subprocess.Popen(
-                [*_die_with_parent(), server, str(self._config)],
+                [*die_with_parent(), server, str(self._config)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -194,7 +194,8 @@ def _admin_client(port: int, settings: Settings) -> redis.Redis:
     )
 
 
-def _die_with_parent() -> list[str]:
+def die_with_parent() -> list[str]:
+    """Words before a command that let it end with this process, where that can be had."""
     setpriv = shutil.which("setpriv")
     # Linux sends the signal when the *thread* that started the process ends: only the main thread lasts long enough.
     if setpriv is None or threading.current_thread() is not threading.main_thread():

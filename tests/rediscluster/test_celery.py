@@ -50,13 +50,6 @@ def worker(tasks: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
             process.wait()
 
 
-@pytest.fixture
-def inspector(cluster: LocalCluster) -> Iterator[BrokerInspector]:
-    opened = BrokerInspector(cluster.url)
-    yield opened
-    opened.close()
-
-
 def eventually(condition: Callable[[], Any], within: float = 15.0) -> Any:
     ends = time.monotonic() + within
     while not (value := condition()):

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -25,19 +25,6 @@ from service.rediscluster.channel import Channel
 from service.rediscluster.cluster import Cluster
 from service.rediscluster.options import parse
 from tests.rediscluster.faultkit import PATIENCE, Verdict, direct, eventually
-
-
-@pytest.fixture
-def connection(cluster: LocalCluster) -> Iterator[Connection]:
-    with Connection(cluster.url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def inspector(cluster: LocalCluster) -> Iterator[BrokerInspector]:
-    opened = BrokerInspector(cluster.url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@
 import gc
 import os
 import socket
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -17,21 +16,9 @@ from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.exceptions import ChannelError
 
 from scripts.localcluster import LocalCluster
-from scripts.localcluster.ports import free_ports
+from scripts.localcluster.single import single_redis
 from service.rediscluster import BrokerInspector, ConfigurationError
-
-
-@pytest.fixture
-def connection(cluster: LocalCluster) -> Iterator[Connection]:
-    with Connection(cluster.url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def inspector(cluster: LocalCluster) -> Iterator[BrokerInspector]:
-    opened = BrokerInspector(cluster.url)
-    yield opened
-    opened.close()
+from tests.rediscluster.faultkit import eventually
 
 
 @pytest.fixture
@@ -40,13 +27,6 @@ def queue(connection: Any) -> Iterator[Queue]:
     queue.declare()
     yield queue
     queue.delete()
-
-
-def eventually(condition: Callable[[], bool], within: float = 5.0) -> None:
-    ends = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < ends, f"did not happen within {within} s"
-        time.sleep(0.02)
 
 
 def send(connection: Any, queue: Any, *bodies: Any, **options: Any) -> None:
@@ -119,7 +99,7 @@ def test_basic_get_reject_and_requeue(connection: Any, queue: Any, inspector: Br
     assert (again.payload, again.delivery_info["redelivered"]) == ("a", True)
     again.reject()
     assert channel.basic_get(queue.name, no_ack=True).payload == "b"
-    eventually(lambda: not (inspector.stats(queue.name).leased))
+    eventually(lambda: not (inspector.stats(queue.name).leased), "settled")
     stats = inspector.stats(queue.name)
     assert (stats.depth, stats.leased, stats.dead) == (0, 0, 1)
 
@@ -141,7 +121,7 @@ def test_an_ack_through_a_closed_channel_arrives(connection: Any, queue: Any, in
     channel.close()
     assert inspector.stats(queue.name).leased == 1
     message.ack()
-    eventually(lambda: not (inspector.stats(queue.name).acked < 1))
+    eventually(lambda: not (inspector.stats(queue.name).acked < 1), "settled")
     assert (inspector.stats(queue.name).leased, inspector.stats(queue.name).depth) == (0, 0)
 
 
@@ -231,7 +211,7 @@ def test_an_expired_reply_queue_is_not_made_again(connection: Any, cluster: Loca
         producer.publish("in time", routing_key=name)
         message = queue.get(no_ack=True)
         assert message is not None
-        eventually(lambda: not (connection.default_channel._has_queue(name)))
+        eventually(lambda: not (connection.default_channel._has_queue(name)), "settled")
         producer.publish("too late", routing_key=name)
         assert not connection.default_channel._has_queue(name)
 
@@ -265,7 +245,7 @@ def test_a_late_reply_through_the_default_exchange_makes_nothing_again(connectio
         producer = Producer(responder.default_channel)
         producer.publish("in time", routing_key=queue.name)
         call = connection.default_channel.broker.cluster.call
-        eventually(lambda: not call(keys.meta, "EXISTS", keys.meta))
+        eventually(lambda: not call(keys.meta, "EXISTS", keys.meta), "the queue expired")
         producer.publish("too late", routing_key=queue.name)
         assert [key for key in (*keys.declared, keys.wake) if call(key, "EXISTS", key)] == []
 
@@ -279,7 +259,7 @@ def test_acks_that_are_sent_late_do_not_make_a_deleted_queue_again(connection: A
     for message in messages:
         message.ack()
     queue.delete()
-    eventually(lambda: not session.unsent())
+    eventually(lambda: not session.unsent(), "the acks were sent")
     with pytest.raises(ChannelError):
         queue.queue_declare(passive=True)
 
@@ -369,24 +349,9 @@ def test_many_threads_publish(connection: Any, queue: Any, cluster: LocalCluster
         assert own == [f"{number}-{i}" for i in range(50)]
 
 
-def test_a_server_that_is_no_cluster_is_named(tmp_path_factory: pytest.TempPathFactory) -> None:
-    [port, *_] = free_ports(1)
-    directory = tmp_path_factory.mktemp("single")
-    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
-    server = subprocess.Popen(["redis-server", *arguments], stdout=subprocess.DEVNULL)
-    try:
-        ends = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except ConnectionRefusedError:
-                assert time.monotonic() < ends
-        with pytest.raises(ConfigurationError, match="not in cluster mode"):
-            Connection(f"rediscluster://127.0.0.1:{port}").connect()
-    finally:
-        server.kill()
-        server.wait()
+def test_a_server_that_is_no_cluster_is_named() -> None:
+    with single_redis() as address, pytest.raises(ConfigurationError, match="not in cluster mode"):
+        Connection(f"rediscluster://{address}").connect()
 
 
 def test_wrong_credentials_are_named(cluster: LocalCluster) -> None:
