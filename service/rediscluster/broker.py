@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -121,8 +122,18 @@ class Broker:
         self.lanes = PublishLanes()
         self._bindings: dict[str, tuple[float, list[Binding]]] = {}
         self._bindings_lock = threading.Lock()
+        self._partitions = dict(options.partitions)
         self._lease_ms = int(options.lease * 1000)
         self.keys = lru_cache(maxsize=4096)(partial(QueueKeys, options.key_prefix))
+
+    def parts(self, queue: str) -> list[QueueKeys]:
+        """The parts of a queue: one, unless the option `partitions` splits it."""
+        return [self.keys(queue, part) for part in range(self._partitions.get(queue, 1))]
+
+    def part_of(self, queue: str, lane: str, number: int) -> QueueKeys:
+        """The part that a publish goes to: the same however often it is repeated, another for the next one."""
+        parts = self._partitions.get(queue, 1)
+        return self.keys(queue, (zlib.crc32(lane.encode()) + number) % parts if parts > 1 else 0)
 
     # -- queues -----------------------------------------------------------------------------------------------------
 
@@ -174,9 +185,10 @@ class Broker:
         queue: QueueKeys,
         args: Callable[[int], Sequence[Any]],
         deadline: float | None = None,
+        replicas: int = 0,
     ) -> Any:
         try:
-            return self.cluster.script(load(name), queue.declared, args, deadline)
+            return self.cluster.script(load(name), queue.declared, args, deadline, replicas)
         except exceptions.ResponseError as error:
             raise _translate(error) from error
 
@@ -209,12 +221,13 @@ class Broker:
 
         Raises:
             NoQueueError: The queue is not declared.
-            ClusterUnavailableError: Not confirmed within the deadline: it may or may not have been stored.
+            ClusterUnavailableError: Not confirmed within the deadline, by the primary or by `durable_replicas`
+                replicas: it may or may not have been stored.
             redis.exceptions.OutOfMemoryError: The memory is full; it was not stored.
         """
         window = int(self.options.dedupe_window * 1000)
         args = (queue.wake, lane, number, message_id, priority, due_ms, window, payload)
-        return bool(self._script("publish", queue, lambda _: args))
+        return bool(self._script("publish", queue, lambda _: args, replicas=self.options.durable_replicas))
 
     def settle(
         self, queue: QueueKeys, session: str, wanted: int, first: int, acks: Iterable[Ack] = (), attempt: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -105,15 +106,15 @@ class Channel(virtual.Channel):
 
     def _new_queue(self, queue: str, **kwargs: Any) -> None:
         expires = message_format.expires_ms(kwargs.get("arguments"))
-        keys = self.broker.keys(queue)
         if expires is None:
             self._expires.pop(queue, None)
         else:
             self._expires[queue] = expires
-        if not self.broker.exists(keys):
-            self.broker.declare(keys, expires)
-        elif expires is not None:
-            self.broker.touch(keys, expires)
+        for part in self.broker.parts(queue):
+            if not self.broker.exists(part):
+                self.broker.declare(part, expires)
+            elif expires is not None:
+                self.broker.touch(part, expires)
 
     def _has_queue(self, queue: str, **kwargs: Any) -> bool:
         return bool(self.broker.exists(self.broker.keys(queue)))
@@ -167,18 +168,16 @@ class Channel(virtual.Channel):
         for exchange, routing_key, arguments in list(self.state.queue_bindings(queue)):
             self.broker.unbind(exchange, self._binding(queue, exchange, routing_key, arguments))
         self.state.queue_bindings_delete(queue)
-        self.session.forget_temporary(self.broker.keys(queue))
         self.session.fanout_cursors.pop(queue, None)
-        self.broker.drop(self.broker.keys(queue))
+        for part in self.broker.parts(queue):
+            self.session.forget_temporary(part)
+            self.broker.drop(part)
 
     def _size(self, queue: str) -> int:
-        try:
-            return message_format.backlog(self.broker.stats(self.broker.keys(queue)))
-        except NoQueueError:
-            return 0
+        return sum(message_format.backlog(self.broker.stats(part)) for part in self.broker.parts(queue))
 
     def _purge(self, queue: str) -> int:
-        return int(self.broker.purge(self.broker.keys(queue)))
+        return sum(self.broker.purge(part) for part in self.broker.parts(queue))
 
     # -- publishing -------------------------------------------------------------------------------------------------
 
@@ -204,8 +203,8 @@ class Channel(virtual.Channel):
         return dumps(message | {"properties": properties}, separators=(",", ":")).encode()
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
-        keys = self.broker.keys(queue)
         lane, number = message["properties"].get(_PUBLISH_ID) or (uuid(), 1)
+        part = self.broker.part_of(queue, lane, number)
         publish = {
             "message_id": uuid().replace("-", ""),
             "lane": lane,
@@ -215,13 +214,13 @@ class Channel(virtual.Channel):
         }
         payload = self._encode(message)
         try:
-            self.broker.publish(keys, payload, **publish)
+            self.broker.publish(part, payload, **publish)
         except NoQueueError:
-            if self.broker.was_temporary(keys):
+            if self.broker.was_temporary(part):
                 logger.debug("nobody waits at %s any more: reply dropped", queue)
                 return
-            self.broker.declare(keys)
-            self.broker.publish(keys, payload, **publish)
+            self.broker.declare(part)
+            self.broker.publish(part, payload, **publish)
 
     def _put_fanout(self, exchange: str, message: Any, routing_key: str, **kwargs: Any) -> None:
         stream = fanout_key(self.session.options.key_prefix, exchange)
@@ -239,7 +238,6 @@ class Channel(virtual.Channel):
     ) -> str:
         """Deliver messages of a queue to a callback."""
         tag = consumer_tag or uuid()
-        keys = self.broker.keys(queue)
         self._tag_to_queue[tag] = queue
         self._active_queues.append(queue)
         self._consumers.add(tag)
@@ -247,11 +245,13 @@ class Channel(virtual.Channel):
             self._tag_callbacks[queue] = (no_ack, callback)
         if queue in self._fanout_cursors:
             stream, bound_at, _ = self._fanout_cursors[queue]
-            self.receiver.add_fanout(self, keys, stream, self.session.fanout_cursors.get(queue, bound_at))
-        else:
+            cursor = self.session.fanout_cursors.get(queue, bound_at)
+            self.receiver.add_fanout(self, self.broker.keys(queue), stream, cursor)
+            return tag
+        for part in self.broker.parts(queue):
             if queue in self._expires:
-                self.session.keep_temporary(keys, self._expires[queue], self._bindings_of(queue))
-            self.receiver.add(self, keys)
+                self.session.keep_temporary(part, self._expires[queue], self._bindings_of(queue))
+            self.receiver.add(self, part)
         return tag
 
     def _bindings_of(self, queue: str) -> list[tuple[str, Binding]]:
@@ -268,10 +268,10 @@ class Channel(virtual.Channel):
         queue = self._tag_to_queue.pop(consumer_tag)
         self._active_queues.remove(queue)
         if queue not in self._active_queues:
-            keys = self.broker.keys(queue)
             self._tag_callbacks.pop(queue, None)
-            self.session.forget_temporary(keys)
-            self.receiver.remove(self, keys)
+            for part in self.broker.parts(queue):
+                self.session.forget_temporary(part)
+                self.receiver.remove(self, part)
 
     def credit(self, unlimited: int) -> int:
         """How many messages may be taken now; `unlimited` where no prefetch limit is set."""
@@ -336,7 +336,10 @@ class Channel(virtual.Channel):
 
     def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> virtual.Message | None:
         """Take one message, or None when none is ready."""
-        delivery = self.session.take(self.broker.keys(queue), self.session.options.retry_deadline)
+        parts = self.broker.parts(queue)
+        random.shuffle(parts)
+        taken = (self.session.take(part, self.session.options.retry_deadline) for part in parts)
+        delivery = next((delivery for delivery in taken if delivery is not None), None)
         if delivery is None:
             return None
         message = self._message(delivery)

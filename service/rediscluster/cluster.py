@@ -6,7 +6,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -17,7 +18,7 @@ from redis.crc import key_slot
 from redis.retry import Retry
 
 from .connection import NodeConnection
-from .errors import ClusterUnavailableError, ConfigurationError, is_retryable
+from .errors import ClusterUnavailableError, ConfigurationError, NotReplicatedError, is_retryable
 from .options import Options
 from .scripts import Script
 
@@ -29,6 +30,8 @@ Execute = Callable[..., Any]
 #: First and last slot of a range and its primary.
 SlotRange = tuple[int, int, Address]
 
+#: Milliseconds to wait for the confirmation of replicas.
+WAIT_MS = 1000
 #: Seconds between attempts: doubled each time, with jitter.
 BACKOFF_FIRST = 0.05
 BACKOFF_LAST = 0.5
@@ -179,26 +182,52 @@ class Cluster:
         """
         return self._attempt(key, lambda execute: execute(*command))
 
-    def script_once(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run one script, as `once` does a command."""
+    def script_once(self, script: Script, keys: Sequence[str], args: Sequence[Any], replicas: int = 0) -> Any:
+        """Run one script, as `once` does a command.
+
+        Args:
+            script: What to run.
+            keys: Its keys, all in one slot.
+            args: Its arguments.
+            replicas: How many replicas must confirm what it wrote.
+
+        Raises:
+            NotReplicatedError: Fewer did within a second.
+            redis.exceptions.RedisError: As for `once`.
+        """
 
         def run(execute: Execute) -> Any:
             try:
-                return execute("EVALSHA", script.sha, len(keys), *keys, *args)
+                reply = execute("EVALSHA", script.sha, len(keys), *keys, *args)
             except exceptions.NoScriptError:
-                return execute("EVAL", script.source, len(keys), *keys, *args)
+                reply = execute("EVAL", script.source, len(keys), *keys, *args)
+            if replicas and (confirmed := execute("WAIT", replicas, WAIT_MS)) < replicas:
+                raise NotReplicatedError(f"{confirmed} of {replicas} replicas confirmed")
+            return reply
 
-        return self._attempt(keys[0], run)
+        return self._attempt(keys[0], run, one_connection=replicas > 0)
 
-    def _attempt(self, key: str, run: Callable[[Execute], Any]) -> Any:
+    @contextmanager
+    def _executor(self, address: Address, *, one_connection: bool) -> Iterator[Execute]:
+        client = self._client(address)
+        if not one_connection:
+            yield client.execute_command
+        else:
+            # WAIT is about what its own connection wrote.
+            with redis.Redis(connection_pool=client.connection_pool, single_connection_client=True) as single:
+                yield single.execute_command
+
+    def _attempt(self, key: str, run: Callable[[Execute], Any], *, one_connection: bool = False) -> Any:
         address = self.primary(key)
         try:
-            return run(self._client(address).execute_command)
+            with self._executor(address, one_connection=one_connection) as execute:
+                return run(execute)
         except exceptions.MovedError as error:
             self._refreshed_at = 0.0
             self.refresh(avoid=address)
             moved = (error.host or address[0], int(error.port))
-            return run(self._client(moved).execute_command)
+            with self._executor(moved, one_connection=one_connection) as execute:
+                return run(execute)
         except exceptions.AskError as error:
             return self._asking((error.host or address[0], int(error.port)), run)
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
@@ -219,13 +248,12 @@ class Cluster:
             logger.debug("topology not readable: %s", error)
 
     def _asking(self, address: Address, run: Callable[[Execute], Any]) -> Any:
-        pool = self._client(address).connection_pool
-        with redis.Redis(connection_pool=pool, single_connection_client=True) as client:
+        with self._executor(address, one_connection=True) as execute:
 
             def ask(*command: Any) -> Any:
                 # It holds for the next command on the same connection only.
-                client.execute_command("ASKING")
-                return client.execute_command(*command)
+                execute("ASKING")
+                return execute(*command)
 
             return run(ask)
 
@@ -248,6 +276,7 @@ class Cluster:
         keys: Sequence[str],
         args: Callable[[int], Sequence[Any]],
         deadline: float | None = None,
+        replicas: int = 0,
     ) -> Any:
         """Run one script, waiting out failovers and migrations.
 
@@ -256,11 +285,12 @@ class Cluster:
             keys: Its keys, all in one slot.
             args: Its arguments for the given attempt, counted from 0.
             deadline: Seconds; None takes the option `retry_deadline`.
+            replicas: How many replicas must confirm what it wrote.
 
         Raises:
-            ClusterUnavailableError: Still not served at the deadline.
+            ClusterUnavailableError: Still not served, or not confirmed, at the deadline.
         """
-        return self._persist(lambda n: self.script_once(script, keys, args(n)), keys[0], deadline)
+        return self._persist(lambda n: self.script_once(script, keys, args(n), replicas), keys[0], deadline)
 
     def gather(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run commands of one key each (their second word), those of one primary in one round trip.

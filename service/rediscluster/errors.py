@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redis import exceptions
 
-__all__ = ["CONNECTION_ERRORS", "ClusterUnavailableError", "ConfigurationError", "is_lost_reply", "is_retryable"]
+__all__ = ["CONNECTION_ERRORS", "ClusterUnavailableError", "ConfigurationError", "NotReplicatedError", "is_retryable"]
 
 
 class ConfigurationError(ValueError):
@@ -13,6 +13,10 @@ class ConfigurationError(ValueError):
 
 class ClusterUnavailableError(exceptions.ConnectionError):
     """The slot's primary did not serve a request before the deadline."""
+
+
+class NotReplicatedError(exceptions.RedisError):
+    """A durable publish was stored, but fewer replicas than asked for said so in time: its fate is unknown."""
 
 
 #: Error replies that pass by themselves while a topology changes or a node starts; compared with the first word.
@@ -29,6 +33,7 @@ _RETRYABLE_TYPES = (
     exceptions.ClusterDownError,
     exceptions.BusyLoadingError,
     exceptions.ReadOnlyError,
+    NotReplicatedError,
     OSError,
 )
 
@@ -47,8 +52,3 @@ def is_retryable(error: Exception) -> bool:
     if isinstance(error, _RETRYABLE_TYPES):
         return True
     return isinstance(error, exceptions.ResponseError) and str(error).split(" ", 1)[0] in _PASSING_REPLIES
-
-
-def is_lost_reply(error: Exception) -> bool:
-    """Tell whether the request may have been executed although no reply arrived."""
-    return isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError)

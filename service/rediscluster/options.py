@@ -15,6 +15,8 @@ from .errors import ConfigurationError
 SCHEME = "rediscluster"
 TLS_SCHEME = "redisclusters"
 DEFAULT_PORT = 6379
+#: A consumer keeps a connection for each part.
+MAX_PARTITIONS = 64
 
 #: Options of kombu itself that share the dictionary with ours.
 _FOREIGN = frozenset(
@@ -47,6 +49,8 @@ class Options:
         lease: Seconds after which the messages of a holder that does not renew go to somebody else.
         delivery_limit: A message that was lost or requeued more often than this is dead.
         dedupe_window: Seconds during which a repeated publish of the same message is recognised.
+        durable_replicas: How many replicas must confirm a publish before it counts; 0 waits for none.
+        partitions: Into how many parts queues are split, by name; all processes must agree. Unnamed ones have one.
         idle_timeout: Seconds an idle consumer blocks before it looks again by itself.
         retry_deadline: Seconds during which a request is repeated while the topology changes.
         socket_timeout: Seconds to wait for a reply.
@@ -69,6 +73,8 @@ class Options:
     lease: float = 60.0
     delivery_limit: int = 5
     dedupe_window: float = 120.0
+    durable_replicas: int = 0
+    partitions: tuple[tuple[str, int], ...] = ()
     idle_timeout: float = 10.0
     retry_deadline: float = 30.0
     socket_timeout: float = 5.0
@@ -89,6 +95,13 @@ class Options:
                 raise ConfigurationError(f"transport option {name}: {value!r} is not a positive number")
         if self.delivery_limit < 0:
             raise ConfigurationError(f"transport option delivery_limit: {self.delivery_limit!r} is negative")
+        if self.durable_replicas < 0:
+            raise ConfigurationError(f"transport option durable_replicas: {self.durable_replicas!r} is negative")
+        for queue, parts in self.partitions:
+            if not isinstance(parts, int) or not 1 <= parts <= MAX_PARTITIONS:
+                raise ConfigurationError(
+                    f"transport option partitions: {parts!r} parts of {queue!r}; expected 1 to {MAX_PARTITIONS}"
+                )
 
     def connection_arguments(self) -> dict[str, Any]:
         """Keyword arguments of a redis-py connection to any node, without host and port."""
@@ -146,6 +159,8 @@ def parse(url: str, transport_options: Mapping[str, Any] | None = None, **overri
         raise ConfigurationError(
             f"unknown transport option {unknown[0]!r}; the options are {', '.join(sorted(_SETTABLE))}"
         )
+    if "partitions" in given:
+        given["partitions"] = tuple(sorted(dict(given["partitions"]).items()))
     parts = urlsplit(url)
     if parts.scheme not in (SCHEME, TLS_SCHEME):
         raise ConfigurationError(f"URL scheme {parts.scheme!r}: expected {SCHEME}:// or {TLS_SCHEME}://")

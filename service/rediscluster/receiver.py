@@ -165,7 +165,7 @@ class Receiver:
                 if station is not None:
                     station.armed = False
                     station.look = station.token = True
-            for station in list(self._stations.values()):
+            for station in self._in_order():
                 if station.look:
                     self._ask(station)
             if self.in_loop:
@@ -177,6 +177,16 @@ class Receiver:
             self._serving = False
             if self._again or self._buffer:
                 self.bell.ring()
+
+    def _in_order(self) -> list[Station]:
+        """Queues in the order in which they were added; the parts of one in any, so that none waits for another."""
+        ranks: dict[str, int] = {}
+        for station in self._stations.values():
+            ranks.setdefault(station.queue.queue, len(ranks))
+        stations = list(self._stations.values())
+        if len(ranks) < len(stations):
+            random.shuffle(stations)
+        return sorted(stations, key=lambda station: ranks[station.queue.queue])
 
     def _ask(self, station: Station) -> None:
         wanted = station.channel.credit(UNLIMITED_BATCH)

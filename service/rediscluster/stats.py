@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .broker import Broker
+from .keys import QueueKeys
 from .options import parse
 
 
@@ -44,6 +45,16 @@ class QueueStats:
         return sum(self.ready.values()) + self.due
 
 
+def sum_of(parts: Sequence[QueueStats]) -> QueueStats:
+    """The parts of a queue as one."""
+    if len(parts) == 1:
+        return parts[0]
+    names = ("delayed", "due", "leased", "dead", "published", "acked", "redelivered", "recovered")
+    counts: dict[str, int] = {name: sum(getattr(part, name) for part in parts) for name in names}
+    ready = {priority: sum(part.ready.get(priority, 0) for part in parts) for priority in range(11)}
+    return QueueStats(ready=ready, oldest_age=max(part.oldest_age for part in parts), **counts)
+
+
 class BrokerInspector:
     """Reads queues without disturbing them."""
 
@@ -61,7 +72,10 @@ class BrokerInspector:
         Raises:
             ClusterUnavailableError: Its shard did not answer before the deadline.
         """
-        exists, delayed, due, leased, dead, now, oldest, counters, ready = self._broker.stats(self._broker.keys(queue))
+        return sum_of([self._part(part) for part in self._broker.parts(queue)])
+
+    def _part(self, part: QueueKeys) -> QueueStats:
+        exists, delayed, due, leased, dead, now, oldest, counters, ready = self._broker.stats(part)
         if not exists:
             return QueueStats()
         count = {counters[i].decode(): counters[i + 1] for i in range(0, len(counters), 2)}

@@ -17,7 +17,7 @@ from kombu.exceptions import ChannelError
 
 from scripts.localcluster import LocalCluster
 from scripts.localcluster.single import single_redis
-from service.rediscluster import BrokerInspector, ConfigurationError
+from service.rediscluster import BrokerInspector, ClusterUnavailableError, ConfigurationError
 from tests.rediscluster.faultkit import eventually
 
 
@@ -155,6 +155,49 @@ def test_simple_queue(connection: Any) -> None:
         simple.get(timeout=0.2)
     simple.queue.delete()
     simple.close()
+
+
+def test_a_split_queue_uses_all_its_parts_and_looks_like_one(cluster: LocalCluster) -> None:
+    name = f"split-{uuid4().hex}"
+    options = {"partitions": {name: 3}}
+    inspector = BrokerInspector(cluster.url, options)
+    with Connection(cluster.url, transport_options=options) as connection:
+        channel: Any = connection.default_channel
+        queue = Queue(name)(channel)
+        queue.declare()
+        send(connection, queue, *range(60))
+        sizes = [sum(channel.broker.stats(part)[-1]) for part in channel.broker.parts(name)]
+        assert sum(sizes) == 60
+        assert min(sizes) > 0
+        declared: Any = queue.queue_declare(passive=True)
+        assert declared.message_count == inspector.stats(name).depth == 60
+        got: Any = queue.get(no_ack=True)
+        assert sorted([got.payload, *receive(connection, queue, 59, prefetch=7)]) == list(range(60))
+        eventually(lambda: inspector.stats(name).acked == 60, "all are acknowledged")
+        send(connection, queue, *range(9))
+        assert queue.purge() == 9
+        queue.delete()
+        call = channel.broker.cluster.call
+        assert not [key for part in channel.broker.parts(name) for key in part.declared if call(key, "EXISTS", key)]
+    inspector.close()
+
+
+def test_a_durable_publish_waits_for_replicas(cluster: LocalCluster) -> None:
+    name = f"durable-{uuid4().hex}"
+    with Connection(cluster.url, transport_options={"durable_replicas": 1}) as connection:
+        queue = Queue(name)(connection.default_channel)
+        queue.declare()
+        send(connection, queue, "safe")
+        assert receive(connection, queue, 1) == ["safe"]
+    # Nobody has two replicas: its fate is unknown, and it is not stored twice however often it is tried.
+    options = {"durable_replicas": 2, "retry_deadline": 2.5}
+    with Connection(cluster.url, transport_options=options) as connection:
+        queue = Queue(name)(connection.default_channel)
+        with pytest.raises(ClusterUnavailableError, match="1 of 2 replicas confirmed"):
+            send(connection, queue, "unknown")
+        declared: Any = queue.queue_declare(passive=True)
+        assert declared.message_count == 1
+        queue.delete()
 
 
 def test_direct_and_topic_exchanges(connection: Any) -> None:

@@ -11,6 +11,8 @@ local now = now_ms()
 local lane, number = ARGV[2], tonumber(ARGV[3])
 local last = redis.call('HGET', META, 'lane:' .. lane)
 if last and number <= tonumber(last) then
+  -- Written again, so that whoever asks for the replicas' confirmation gets that of this message.
+  redis.call('HSET', META, 'lane:' .. lane, last)
   return 0
 end
 redis.call('HSET', META, 'lane:' .. lane, number)
