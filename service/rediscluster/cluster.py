@@ -24,6 +24,8 @@ from .scripts import Script
 
 logger = logging.getLogger(__name__)
 
+#: Hash slots of a cluster.
+SLOTS = 16384
 Address = tuple[str, int]
 #: Runs one command on a certain node.
 Execute = Callable[..., Any]
@@ -163,6 +165,19 @@ class Cluster:
         # Not from the pool: it never forgets a connection it has made, and has room for so many.
         pool = self._client(self.primary(key)).connection_pool
         return NodeConnection(pool.connection_class(**pool.connection_kwargs))
+
+    def covered(self) -> int:
+        """How many slots a primary serves, as far as known."""
+        return sum(last - first + 1 for first, last, _ in self._ranges)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """What each primary says of itself (INFO), by its address.
+
+        Raises:
+            redis.exceptions.RedisError: One did not answer.
+        """
+        primaries = sorted({address for _, _, address in self._ranges})
+        return {_name(address): self._client(address).info() for address in primaries}
 
     def close(self) -> None:
         """Close all connections."""

@@ -20,6 +20,7 @@ from uuid import uuid4
 from redis import exceptions
 
 from .broker import Ack, Binding, Broker, Delivery, NoQueueError, Settlement
+from .checks import check_quietly
 from .cluster import backoff
 from .errors import is_retryable
 from .keys import QueueKeys
@@ -70,6 +71,7 @@ class Session:
         self.options = options
         self.id = uuid4().hex[:20]
         self.pid = os.getpid()
+        self._checked = False
         self.broker = Broker(options)
         self.held: dict[str, Delivery] = {}
         self.lines: dict[QueueKeys, Line] = {}
@@ -81,6 +83,17 @@ class Session:
         self._recent: deque[tuple[float, QueueKeys, Ack]] = deque()
         self.pump = Pump(self)
         self.broker.cluster.on_change = self.on_topology_change
+
+    def connect(self) -> None:
+        """Read the topology, which proves that the cluster is there and knows us; look at its servers once.
+
+        Raises:
+            ClusterUnavailableError: No node answered.
+            ConfigurationError: The address is not a cluster, the credentials are wrong, or a server is too old.
+        """
+        self.broker.cluster.refresh(at_most_every=1.0)
+        if not self._checked:
+            self._checked = check_quietly(self.broker.cluster)
 
     def line(self, queue: QueueKeys) -> Line:
         """The line of a queue part."""

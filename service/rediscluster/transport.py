@@ -51,13 +51,13 @@ class Transport(virtual.Transport):
         return str(redis.__version__)
 
     def establish_connection(self) -> Any:
-        """Read the topology, which proves that the cluster is there and knows us.
+        """Prove that the cluster is there and knows us.
 
         Raises:
             ClusterUnavailableError: No node answered.
-            ConfigurationError: The address is not a cluster, or the credentials are wrong.
+            ConfigurationError: The address is not a cluster, the credentials are wrong, or a server is too old.
         """
-        self.session.broker.cluster.refresh(at_most_every=1.0)
+        self.session.connect()
         return super().establish_connection()
 
     def close_connection(self, connection: Any) -> None:

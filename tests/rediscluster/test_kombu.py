@@ -397,6 +397,18 @@ def test_a_server_that_is_no_cluster_is_named() -> None:
         Connection(f"rediscluster://{address}").connect()
 
 
+def test_a_cluster_that_evicts_is_warned_of(cluster: LocalCluster, caplog: pytest.LogCaptureFixture) -> None:
+    node = cluster.primaries[0]
+    admin = cluster.admin(node)
+    admin.config_set("maxmemory-policy", "volatile-lru")
+    try:
+        with Connection(cluster.url, transport_options={"client_name": uuid4().hex}) as connection:
+            connection.connect()
+    finally:
+        admin.config_set("maxmemory-policy", "noeviction")
+    assert f":{node.port} evicts keys when its memory is full (maxmemory-policy volatile-lru)" in caplog.text
+
+
 def test_wrong_credentials_are_named(cluster: LocalCluster) -> None:
     host = cluster.url.rpartition("@")[2]
     with pytest.raises(ConfigurationError, match="refused the credentials"):
