@@ -101,7 +101,9 @@ class Cluster:
                 try:
                     slots = self._client(address).execute_command("CLUSTER", "SLOTS")
                 except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
-                    raise ConfigurationError(f"{_name(address)} refused the credentials: {error}") from error
+                    if self.options.credential_provider is None:
+                        raise ConfigurationError(f"{_name(address)} refused the credentials: {error}") from error
+                    failures.append(f"{_name(address)} refused the credentials: {error}")
                 except exceptions.ResponseError as error:
                     if "cluster support disabled" in str(error):
                         raise ConfigurationError(
@@ -245,6 +247,11 @@ class Cluster:
                 return run(execute)
         except exceptions.AskError as error:
             return self._asking((error.host or address[0], int(error.port)), run)
+        except exceptions.AuthenticationError as error:
+            if self.options.credential_provider is None:
+                raise
+            # They are being rotated: the provider's next answer may fit.
+            raise ClusterUnavailableError(f"{_name(address)} refused the credentials: {error}") from error
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
             if is_retryable(error):
                 # Idle connections of the pool are as dead as this one.

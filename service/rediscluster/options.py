@@ -82,7 +82,7 @@ class Options:
     fanout_length: int = 10_000
     fanout_expires: float = 3600.0
     client_name: str | None = None
-    credential_provider: CredentialProvider | None = field(default=None, repr=False, compare=False)
+    credential_provider: CredentialProvider | None = field(default=None, repr=False)
     ssl_ca_certs: str | None = None
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None

@@ -18,6 +18,7 @@ from uuid import uuid4
 import pytest
 from kombu import Connection, Consumer, Producer, Queue
 from redis import exceptions
+from redis.credentials import CredentialProvider
 
 from scripts.localcluster import LocalCluster
 from service.rediscluster import BrokerInspector
@@ -319,3 +320,46 @@ def test_threads_that_publish_and_take_at_once(cluster: LocalCluster, name: str)
     for thread in threads:
         thread.join()
     Verdict("four threads publish and three get", sent, Counter(run)).demand()
+
+
+class Rotating(CredentialProvider):
+    """Credentials that change."""
+
+    def __init__(self, user: str, password: str) -> None:
+        self.user, self.password = user, password
+
+    def get_credentials(self) -> tuple[str, str]:
+        return self.user, self.password
+
+
+def test_rotated_credentials_lose_nothing(cluster: LocalCluster, name: str) -> None:
+    provider = Rotating(f"rotating-{uuid4().hex[:8]}", "first")
+
+    def everywhere(*command: str) -> None:
+        for node in cluster.nodes:
+            node.command(*command)
+
+    everywhere("ACL", "SETUSER", provider.user, "on", ">first", "~*", "&*", "+@all")
+    host = cluster.url.rpartition("@")[2]
+    got: list[Any] = []
+    try:
+        with Connection(f"rediscluster://{host}", transport_options={"credential_provider": provider}) as connection:
+            queue = Queue(name)(connection.default_channel)
+            queue.declare()
+
+            def take(body: Any, message: Any) -> None:
+                got.append(body)
+                message.ack()
+
+            with Consumer(connection, [queue], callbacks=[take], prefetch_count=5):
+                send(connection, name, *range(20))
+                drain(connection, lambda: len(got) >= 10, "half arrived")
+                everywhere("ACL", "SETUSER", provider.user, "resetpass", ">second")
+                everywhere("CLIENT", "KILL", "USER", provider.user)
+                provider.password = "second"
+                send(connection, name, *range(20, 40))
+                drain(connection, lambda: set(got) == set(range(40)), "all arrived after the rotation")
+            queue.delete()
+    finally:
+        everywhere("ACL", "DELUSER", provider.user)
+    Verdict("password rotated, connections cut", frozenset(range(40)), Counter(got)).demand()

@@ -1,0 +1,188 @@
+"""What became of the tasks, and why some ran twice: pure functions of what was noted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+
+from tests.chaos.ledger import Record, Run
+from tests.chaos.plan import Kind, Step
+
+#: Why a task that was published with an unknown outcome, and then again, may run twice.
+REPEATED = "published twice"
+#: Why the body of a chord may run twice.
+HEADER = "a part of its chord ran twice"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A task that was published.
+
+    Attributes:
+        number: Its identity in the ledger.
+        queue: Where it was sent.
+        asked: When publishing it began.
+        delay: Its countdown in seconds.
+        parts: The numbers of the chord's header, if it is a chord's body.
+        repeated: Whether a publish of it failed and was made anew.
+    """
+
+    number: int
+    queue: str
+    asked: float
+    delay: float = 0.0
+    parts: tuple[int, ...] = ()
+    repeated: bool = False
+
+
+@dataclass
+class Strike:
+    """A fault that happened.
+
+    Attributes:
+        step: The plan.
+        since: From when on what the cluster acknowledged may be undone: a lost primary may not have replicated it.
+        struck: When the fault began.
+        healed: When everything was as before.
+        workers: Main processes of the workers that it hit.
+        processes: Pool processes that it hit.
+        queues: Queues whose primary it hit.
+        flowing: Seconds from `struck` until each queue had done a task that was published after it.
+    """
+
+    step: Step
+    since: float
+    struck: float
+    healed: float = 0.0
+    workers: frozenset[int] = frozenset()
+    processes: frozenset[int] = frozenset()
+    queues: frozenset[str] = frozenset()
+    flowing: float | None = None
+
+
+def explains(strike: Strike, earlier: Run, later: Run, queue: str, lease: float) -> bool:
+    """Whether docs/guarantees.md lets a task run again because of a fault; only faults that hit this very run count.
+
+    A manual failover, a migration, lost connections, forgotten scripts and a warm stop explain nothing.
+    """
+    match strike.step.kind:
+        case Kind.KILL_WORKER:
+            return earlier.worker in strike.workers and earlier.began <= strike.struck <= later.began
+        case Kind.KILL_CHILD:
+            return earlier.process in strike.processes and earlier.began <= strike.struck <= later.began
+        case Kind.FREEZE_WORKER:
+            # Either of the two: it may also begin after it woke what others had been given meanwhile.
+            hit = {earlier.worker, later.worker} & strike.workers
+            return bool(hit) and later.began >= strike.struck and earlier.began <= strike.healed + lease
+        case Kind.KILL_PRIMARY | Kind.FREEZE_PRIMARY:
+            return queue in strike.queues and earlier.last >= strike.since and earlier.began <= strike.healed
+        case _:
+            return False
+
+
+@dataclass
+class Judgement:
+    """What became of everything.
+
+    Attributes:
+        sent: Tasks published.
+        run: Those that were done.
+        lost: Numbers that were never done.
+        strange: Numbers that ran and that nobody published.
+        twice: Numbers done more than once.
+        again: Numbers begun more than once and done once.
+        causes: For each of `twice` and `again`, why; empty when there is no cause.
+    """
+
+    sent: int
+    run: int
+    lost: list[int] = field(default_factory=list)
+    strange: list[int] = field(default_factory=list)
+    twice: list[int] = field(default_factory=list)
+    again: list[int] = field(default_factory=list)
+    causes: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def unexplained(self) -> list[int]:
+        """What ran again without a cause."""
+        return sorted(number for number, cause in self.causes.items() if not cause)
+
+    def problems(self) -> list[str]:
+        """What the guarantees forbid."""
+        found = []
+        if self.lost:
+            found.append(f"lost: {self.lost}")
+        if self.strange:
+            found.append(f"ran and were never published: {self.strange}")
+        if self.unexplained:
+            found.append(f"ran again without a cause: {self.unexplained}")
+        return found
+
+
+def judge(sent: Collection[Sent], record: Record, strikes: Sequence[Strike], lease: float) -> Judgement:
+    """Compare what was published with what ran."""
+    known = {task.number: task for task in sent}
+    result = Judgement(
+        sent=len(known),
+        run=len(known.keys() & record.done.keys()),
+        lost=sorted(known.keys() - record.done.keys()),
+        strange=sorted(record.runs.keys() - known.keys()),
+    )
+    # A chord's body has a higher number than its parts: their causes are known when it is looked at.
+    for number in sorted(known.keys() & record.runs.keys()):
+        runs = record.runs[number]
+        if len(runs) > 1:
+            (result.twice if sum(run.done is not None for run in runs) > 1 else result.again).append(number)
+            result.causes[number] = _cause(known[number], runs, strikes, lease, result.causes)
+    return result
+
+
+def _cause(
+    task: Sent, runs: Iterable[Run], strikes: Sequence[Strike], lease: float, causes: Mapping[int, str]
+) -> str:
+    if task.repeated:
+        return REPEATED
+    found: dict[str, None] = {}
+    for earlier, later in pairwise(sorted(runs, key=lambda run: run.began)):
+        reasons = [s.step.kind.value for s in strikes if explains(s, earlier, later, task.queue, lease)]
+        if not reasons and any(causes.get(part) for part in task.parts):
+            reasons = [HEADER]
+        if not reasons:
+            return ""
+        found |= dict.fromkeys(reasons)
+    return "; ".join(found)
+
+
+def seconds_until_flowing(strike: Strike, sent: Iterable[Sent], record: Record, queues: Iterable[str]) -> float | None:
+    """How long after a fault each queue had done a task that was published after it; None when one never did."""
+    first: dict[str, float] = {}
+    for task in sent:
+        if task.asked >= strike.struck and not task.delay and not task.parts and task.number in record.done:
+            first[task.queue] = min(record.done[task.number], first.get(task.queue, record.done[task.number]))
+    if set(queues) - first.keys():
+        return None
+    return max(first[queue] for queue in queues) - strike.struck
+
+
+def table(strikes: Sequence[Strike], result: Judgement) -> str:
+    """The verdict as markdown."""
+    lines = ["| fault | times | flowing again after: median | at most |", "|---|---:|---:|---:|"]
+    for kind in Kind:
+        hits = [strike for strike in strikes if strike.step.kind is kind]
+        took = [strike.flowing for strike in hits if strike.flowing is not None]
+        if len(took) < len(hits):
+            times = "never | never"
+        elif took:
+            times = f"{median(took):.1f} s | {max(took):.1f} s"
+        else:
+            times = "- | -"
+        lines.append(f"| {kind} | {len(hits)} | {times} |")
+    lines += ["", "| tasks | |", "|---|---:|"]
+    lines += [f"| sent | {result.sent} |", f"| run | {result.run} |", f"| lost | {len(result.lost)} |"]
+    for name, numbers in (("run twice", result.twice), ("begun twice, done once", result.again)):
+        lines.append(f"| {name} | {len(numbers)} |")
+        reasons = [result.causes[number] or "**no cause**" for number in numbers]
+        lines += [f"| {name}: {reason} | {reasons.count(reason)} |" for reason in sorted(set(reasons))]
+    return "\n".join(lines)

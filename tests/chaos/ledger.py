@@ -1,0 +1,97 @@
+"""The ledger of a run: a file outside the cluster in which the tasks note what they do, and when."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Line(NamedTuple):
+    """A line of the ledger; the time is CLOCK_MONOTONIC, which all processes of a machine share."""
+
+    event: str
+    number: int
+    worker: int
+    process: int
+    at: float
+
+
+def write(path: Path, line: Line) -> None:
+    """Add a line."""
+    # A write to a file opened for appending is one step, also between processes.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, f"{line.event} {line.number} {line.worker} {line.process} {line.at}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
+@dataclass
+class Run:
+    """One execution of a task; `done` is None when it did not get to its end."""
+
+    number: int
+    worker: int
+    process: int
+    began: float
+    done: float | None = None
+
+    @property
+    def last(self) -> float:
+        """When it last gave a sign of life."""
+        return self.began if self.done is None else self.done
+
+
+@dataclass
+class Record:
+    """What the ledger says so far, for the judge."""
+
+    ready: set[int] = field(default_factory=set)
+    runs: dict[int, list[Run]] = field(default_factory=dict)
+    #: When each number was first done.
+    done: dict[int, float] = field(default_factory=dict)
+
+    def add(self, lines: Iterable[Line]) -> None:
+        """Take lines in, in the order of the file."""
+        for line in lines:
+            match line.event:
+                case "ready":
+                    self.ready.add(line.worker)
+                case "began":
+                    run = Run(line.number, line.worker, line.process, line.at)
+                    self.runs.setdefault(line.number, []).append(run)
+                case _:
+                    self.done.setdefault(line.number, line.at)
+                    # A process does one task at a time, so the newest open run of the process is the one.
+                    for run in reversed(self.runs[line.number]):
+                        if run.process == line.process and run.done is None:
+                            run.done = line.at
+                            break
+
+
+class Reader:
+    """Reads a growing ledger, each line once."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch()
+        self._path = path
+        self._offset = 0
+        self.record = Record()
+
+    def read(self) -> Record:
+        """Everything up to now."""
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            # Lines are written in one piece, so what is there ends with a line.
+            text = file.read()
+        self._offset += len(text)
+        self.record.add(map(_parse, text.decode().splitlines()))
+        return self.record
+
+
+def _parse(text: str) -> Line:
+    event, number, worker, process, at = text.split()
+    return Line(event, int(number), int(worker), int(process), float(at))
