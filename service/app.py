@@ -9,6 +9,7 @@ from celery import Celery
 import service.rediscluster  # noqa: F401  registers the URL schemes with kombu and Celery
 from service import fleet, routing
 from service.logs import logging_class
+from service.rediscluster.worker import BadMessages
 from service.settings import Settings
 from service.steps import Grace, Heartbeat
 
@@ -27,6 +28,7 @@ def create_app(settings: Settings) -> Celery:
         _connection(settings) | _tasks(settings) | _worker(settings) | _results(settings) | _serialization(settings)
     )
     app.steps["consumer"].add(Heartbeat)
+    app.steps["consumer"].add(BadMessages)
     app.steps["worker"].add(Grace)
     return app
 

@@ -356,6 +356,20 @@ class Channel(virtual.Channel):
         self.qos.outstanding.discard(tag)  # type: ignore[attr-defined]
         self.receiver.bell.ring()
 
+    def returns(self, message: virtual.Message) -> int:
+        """How often a message that is held was given back before; 0 when it was settled."""
+        delivery = self.session.held.get(str(message.delivery_tag))
+        return delivery.returns if delivery else 0
+
+    def retire(self, message: virtual.Message, reason: str | None, delay: float = 0.0) -> None:
+        """Move a message that is held to the dead list with a reason, or without one back after `delay` seconds."""
+        tag = str(message.delivery_tag)
+        self.qos.outstanding.discard(tag)  # type: ignore[attr-defined]
+        if reason is None:
+            self.settled(self.session.give_back(tag, lost=False, delay=delay))
+        else:
+            self.settled(self.session.bury(tag, reason))
+
     def settled(self, queue: Any) -> None:
         """A delivery was settled; send it, and take the next."""
         if queue is not None:

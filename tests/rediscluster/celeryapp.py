@@ -7,6 +7,7 @@ from typing import Any
 from celery import Celery, Task
 
 import service.rediscluster  # noqa: F401 - registers the URL schemes
+from service.rediscluster.worker import BadMessages
 
 URL = os.environ.get("TEST_CLUSTER_URL", "rediscluster://unset")
 
@@ -20,6 +21,7 @@ app.conf.update(
     result_expires=600,
     broker_transport_options={"lease": 5},
 )
+app.steps["consumer"].add(BadMessages)
 
 
 @app.task

@@ -212,6 +212,29 @@ def test_urgent_tasks_overtake(tasks: Any, inspector: BrokerInspector) -> None:
     assert sorted(starts_high)[-2] < min(starts_low)
 
 
+def test_a_task_that_nobody_knows_waits_for_somebody_who_does(tasks: Any, inspector: BrokerInspector) -> None:
+    result = tasks.app.send_task("of.the.next.version", queue=QUEUE)
+    eventually(lambda: inspector.stats(QUEUE).delayed == 1)
+    assert result.state == "PENDING"
+    assert inspector.stats(QUEUE).dead == 0
+    with tasks.app.connection() as connection:
+        assert connection.default_channel.queue_purge(QUEUE) == 1
+
+
+def test_messages_that_nobody_may_read_are_dead_with_their_reason(tasks: Any, inspector: BrokerInspector) -> None:
+    before = inspector.stats(QUEUE).dead
+    tasks.add.apply_async((1, 1), serializer="yaml")
+    with tasks.app.producer_or_acquire() as producer:
+        producer.publish(b"\xff{", routing_key=QUEUE, content_type="application/json", content_encoding="utf-8")
+    eventually(lambda: inspector.stats(QUEUE).dead == before + 2)
+    with tasks.app.connection() as connection:
+        broker = connection.default_channel.broker
+        keys = broker.keys(QUEUE)
+        reasons = {m.split(b" ")[0] for m in broker.cluster.call(keys.dead, "ZRANGE", keys.dead, 0, -1) if m}
+    assert {b"refused", b"undecodable"} <= reasons
+    assert tasks.add.delay(1, 1).get(timeout=20) == 2
+
+
 def test_purge_and_queue_length(tasks: Any, inspector: BrokerInspector) -> None:
     for number in range(5):
         tasks.add.apply_async((number, 1), queue="nobody-consumes")

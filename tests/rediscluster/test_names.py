@@ -6,6 +6,7 @@ from redis.crc import key_slot
 from service.rediscluster import ConfigurationError, message_format
 from service.rediscluster.keys import QueueKeys, escape, group_key, task_key
 from service.rediscluster.options import masked, parse
+from service.rediscluster.worker import unknown_delay
 
 
 def slot(key: str) -> int:
@@ -96,3 +97,11 @@ def test_due_time_is_read_from_eta() -> None:
 )
 def test_fanout_bindings_filter_by_routing_key(wanted: str, routing_key: str, answer: bool) -> None:
     assert message_format.matches(wanted, routing_key) is answer
+
+
+def test_an_unknown_task_is_offered_for_a_quarter_of_an_hour() -> None:
+    delays: list[float] = []
+    while (delay := unknown_delay(len(delays))) is not None:
+        delays.append(delay)
+    assert delays[:5] == [5, 10, 20, 40, 60]
+    assert 14 * 60 < sum(delays) <= 15 * 60
