@@ -8,7 +8,7 @@ import sys
 
 import pulumi
 
-from scripts.render.project import UnknownStackError
+from scripts.render.project import ProjectError
 from scripts.render.run import run
 
 
@@ -20,7 +20,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         document = run(args.stack, args.config)
-    except (UnknownStackError, pulumi.RunError) as error:
+    except (ProjectError, pulumi.RunError) as error:
         print(error, file=sys.stderr)
         return 2
     json.dump(document, sys.stdout, indent=1, sort_keys=True)

@@ -12,13 +12,26 @@ import yaml
 ROOT: Final = Path(__file__).parents[2]
 
 
-class UnknownStackError(Exception):
+class ProjectError(Exception):
+    """A file of the project cannot be read as Pulumi reads it."""
+
+
+class UnknownStackError(ProjectError):
     """There is no stack file of that name."""
 
 
 def project() -> dict[str, Any]:
     """Return Pulumi.yaml."""
-    document: dict[str, Any] = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
+    return _read("Pulumi.yaml")
+
+
+def _read(name: str) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load((ROOT / name).read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ProjectError(f"{name} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise ProjectError(f"{name} must be a mapping, not {type(document).__name__}")
     return document
 
 
@@ -40,6 +53,7 @@ def stack_config(stack: str, overrides: Mapping[str, Any] | None = None) -> tupl
 
     Raises:
         UnknownStackError: Names the stacks that exist.
+        ProjectError: Pulumi.yaml or the stack's file is malformed.
     """
     if stack not in stacks():
         raise UnknownStackError(f"there is no stack {stack!r}; known stacks: {', '.join(stacks())}")
@@ -48,7 +62,7 @@ def stack_config(stack: str, overrides: Mapping[str, Any] | None = None) -> tupl
     for key, value in (project().get("config") or {}).items():
         declared = isinstance(value, dict) and ("default" in value or "value" in value)
         values[_full(name, key)] = value.get("value", value.get("default")) if declared else value
-    file = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text()) or {}
+    file = _read(f"Pulumi.{stack}.yaml")
     values |= {_full(name, key): value for key, value in (file.get("config") or {}).items()}
     if overrides is not None:
         key = f"{name}:fleet"

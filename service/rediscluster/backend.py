@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
-from celery.backends.redis import RedisBackend
+from celery.backends.redis import CHORD_PART_RETURN_LUA, RedisBackend  # type: ignore[attr-defined] # not in the stubs
 from celery.exceptions import ImproperlyConfigured
 from kombu.utils.objects import cached_property
 
@@ -155,6 +155,19 @@ class ClusterBackend(RedisBackend):
     def ensure(self, fun: Callable[..., Any], args: tuple[Any, ...], **policy: Any) -> Any:
         """Just call: the client repeats by itself."""
         return fun(*args)
+
+    @cached_property
+    def _chord_part_return_script(self) -> Callable[..., Any]:
+        count = self.client.register_script(CHORD_PART_RETURN_LUA)
+
+        def counted(keys: Sequence[str], args: Sequence[Any], **_: object) -> Any:
+            ready, difference, size, claimed = count(keys=keys, args=args)
+            if not claimed and size and ready == int(size) + int(difference or 0):
+                # Repeated after a lost reply, the script finds the claim taken: by this very call.
+                claimed = self.client.get(keys[-1]) == str(args[-1]).encode()
+            return ready, difference, size, claimed
+
+        return counted
 
     def _set(self, key: str, value: Any, expires: int | None = None) -> None:
         seconds = self.expires if expires is None else expires

@@ -151,7 +151,11 @@ class ResultConsumer(BaseResultConsumer):
             return self._values(lost)
         if now >= self._slow_read_at:
             self._slow_read_at = now + SLOW_READ
-            overlooked = self._values(list(self._pending)[:SLOW_READ_BATCH])
+            batch = list(self._pending)[:SLOW_READ_BATCH]
+            for key in batch:
+                # To the end: the others come next.
+                self._pending[key] = self._pending.pop(key)
+            overlooked = self._values(batch)
             if overlooked:
                 logger.debug("%d results had not been announced", len(overlooked))
             return overlooked or None

@@ -47,11 +47,28 @@ class Line:
         self.queue = queue
         self.gate = Gate()
         self.acks: deque[Ack] = deque()
+        #: Acks that were sent, and when: they outlast a failover, since only a later answer of this queue ends them.
+        self.recent: deque[tuple[float, Ack]] = deque()
         self.next_lease = 1
         #: First lease number, how many, and attempt of a request that must be repeated as it was.
         self.unanswered: tuple[int, int, int] | None = None
         #: Operations that failed for the moment, to be tried again.
         self.postponed: deque[Callable[[Broker], object]] = deque()
+
+    def take_recent(self, until: float = math.inf) -> list[Ack]:
+        """Remove and return the acks that were sent before `until`, on the monotonic clock."""
+        taken: list[Ack] = []
+        # Other threads take from it too, and a deque cannot be walked while they do.
+        while self.recent:
+            try:
+                entry = self.recent.popleft()
+            except IndexError:
+                break
+            if entry[0] >= until:
+                self.recent.appendleft(entry)
+                break
+            taken.append(entry[1])
+        return taken
 
 
 class Temporary:
@@ -80,7 +97,6 @@ class Session:
         self._temporary: dict[QueueKeys, Temporary] = {}
         self._watched: dict[str, weakref.ref[Any]] = {}
         self._dropped: deque[str] = deque()
-        self._recent: deque[tuple[float, QueueKeys, Ack]] = deque()
         self.pump = Pump(self)
         self.broker.cluster.on_change = self.on_topology_change
 
@@ -145,27 +161,13 @@ class Session:
         line.unanswered = None
         now = time.monotonic()
         for _ in acks:
-            self._recent.append((now, line.queue, line.acks.popleft()))
-        self._take_recent(until=now - REPEAT_ACKS)
+            line.recent.append((now, line.acks.popleft()))
+        line.take_recent(until=now - REPEAT_ACKS)
         for delivery in settlement.deliveries:
             self.held[delivery.tag] = delivery
         if settlement.deliveries:
             self.pump.start()
         return settlement
-
-    def _take_recent(self, until: float = math.inf) -> list[tuple[float, QueueKeys, Ack]]:
-        taken = []
-        # Other threads take from it too, and a deque cannot be walked while they do.
-        while self._recent:
-            try:
-                entry = self._recent.popleft()
-            except IndexError:
-                break
-            if entry[0] >= until:
-                self._recent.appendleft(entry)
-                break
-            taken.append(entry)
-        return taken
 
     def pass_on(self, queue: QueueKeys, broker: Broker | None = None) -> None:
         """Leave messages and the clock of a queue to other consumers: wake one if there is something to do."""
@@ -309,9 +311,11 @@ class Session:
 
     def on_topology_change(self) -> None:
         """A primary may have changed: repeat the last acks and let every consumer look."""
-        for _, queue, ack in self._take_recent():
-            self.line(queue).acks.append(ack)
-            self.pump.nudge()
+        for line in list(self.lines.values()):
+            recent = line.take_recent()
+            line.acks.extend(recent)
+            if recent:
+                self.pump.nudge()
         self.pump.look_everywhere()
 
     def unsent(self) -> bool:

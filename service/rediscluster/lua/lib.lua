@@ -20,8 +20,9 @@ local function now_ms()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
+-- All of them: a queue that was deleted while it was declared has some, and would have lost its sentinels.
 local function exists()
-  return redis.call('EXISTS', META) == 1
+  return redis.call('EXISTS', unpack(KEYS)) == #KEYS
 end
 
 local NO_QUEUE = { err = 'NOQUEUE the queue does not exist' }
