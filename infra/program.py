@@ -125,6 +125,7 @@ def build(here: Scope, settings: config.Fleet) -> None:
     pulumi.export("monitor", monitor.service.name)
     pulumi.export("redisHost", redis.host)
     pulumi.export("redisPort", redis.port)
+    pulumi.export("redisUser", redis.user_name)
     pulumi.export("redisPasswordSecret", redis.password_arn)
     pulumi.export("image", image.digest)
     pulumi.export("alarmTopic", notifications.topic_arn)

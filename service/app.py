@@ -83,7 +83,7 @@ def _results(settings: Settings) -> dict[str, Any]:
         "result_backend_transport_options": {**settings.tls_options, "key_prefix": fleet.RESULT_PREFIX},
         "result_expires": settings.result_expires,
         "result_compression": "gzip",
-        # Otherwise every thread, with gevent every task, opens connections of its own: 17 tasks/s instead of hundreds.
+        # Otherwise every thread, with gevent every task, opens connections of its own: slower than most tasks.
         "result_backend_thread_safe": True,
     }
 

@@ -89,5 +89,7 @@ class Grace(bootsteps.StartStopStep):
             os.kill(os.getpid(), signal.SIGQUIT)
             threading.Event().wait(COLD_SECONDS)
         # No thread can be ended from outside, and Celery acknowledges the task of a greenlet that is killed.
-        close_all()
-        os._exit(EXIT_GRACE_OVER)
+        try:
+            close_all()
+        finally:
+            os._exit(EXIT_GRACE_OVER)

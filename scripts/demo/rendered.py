@@ -36,8 +36,7 @@ def rendered(stack: str) -> Render:
     try:
         return render(stack)
     except RenderError as error:
-        problems = str(error).strip().splitlines() or ["no reason given"]
-        raise DemoError(f"The stack {stack} cannot be rendered: {problems[-1].strip()}") from error
+        raise DemoError(f"The stack {stack} cannot be rendered: {str(error).strip() or 'no reason given'}") from error
 
 
 def scaling_alarm(stack: Render, queue: str) -> ScalingAlarm:

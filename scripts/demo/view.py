@@ -100,7 +100,11 @@ class PlainView:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + PLAIN_PERIOD
-        queues = ", ".join(f"{row.queue} {row.done}/{row.sent}" for row in snapshot.rows if row.sent)
+        queues = ", ".join(
+            f"{row.queue} {row.done}/{row.sent} depth {row.depth} workers {row.workers}"
+            for row in snapshot.rows
+            if row.sent
+        )
         redelivered = sum(row.redelivered for row in snapshot.rows)
         waiting = f"; waiting for {snapshot.waiting_for}" if snapshot.waiting_for else ""
         self.event(f"done {snapshot.done}/{snapshot.total} ({queues}), redelivered {redelivered}{waiting}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 
 import pulumi
@@ -18,6 +19,8 @@ def main() -> int:
     parser.add_argument("stack")
     parser.add_argument("--config", type=json.loads, help="JSON laid over the stack's celery-fleet:fleet")
     args = parser.parse_args()
+    # A reader that has seen enough (`| head`) ends the program quietly.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         document = run(args.stack, args.config)
     except (ProjectError, pulumi.RunError) as error:

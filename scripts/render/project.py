@@ -30,8 +30,8 @@ def _read(name: str) -> dict[str, Any]:
         document = yaml.safe_load((ROOT / name).read_text()) or {}
     except yaml.YAMLError as error:
         raise ProjectError(f"{name} is no valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(document, dict):
-        raise ProjectError(f"{name} must be a mapping, not {type(document).__name__}")
+    if not isinstance(document, dict) or not isinstance(document.get("config") or {}, dict):
+        raise ProjectError(f"{name} and the config in it must be mappings of keys to values")
     return document
 
 

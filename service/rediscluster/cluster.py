@@ -48,8 +48,6 @@ class Cluster:
     def __init__(self, options: Options) -> None:
         """Remember the options; nothing connects before the first request."""
         self.options = options
-        #: Counts topology changes, so that a caller can see that a primary may have changed.
-        self.epoch = 0
         #: Called after a change of topology, from the thread that noticed it.
         self.on_change: Callable[[], None] | None = None
         self._ranges: tuple[SlotRange, ...] = ()
@@ -131,7 +129,6 @@ class Cluster:
             # A thread that still waits for a reply there ends by its own time-out.
             self._nodes.pop(address).connection_pool.disconnect(inuse_connections=False)
         self._ranges = ranges
-        self.epoch += 1
         if changed:
             logger.info("cluster topology changed: primaries are now %s", ", ".join(map(_name, sorted(primaries))))
             if self.on_change is not None:

@@ -106,7 +106,8 @@ class Options:
     def connection_arguments(self) -> dict[str, Any]:
         """Keyword arguments of a redis-py connection to any node, without host and port."""
         arguments: dict[str, Any] = {
-            "socket_timeout": self.socket_timeout,
+            # A silent node must not take so long that leases on others lapse meanwhile.
+            "socket_timeout": min(self.socket_timeout, max(1.0, self.lease / 4)),
             "socket_connect_timeout": self.socket_connect_timeout,
             "socket_keepalive": True,
             "client_name": self.client_name,

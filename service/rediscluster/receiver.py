@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .channel import Channel
     from .session import Session
 
+#: Seconds before a queue is looked at again that another thread of the process was asking.
+BUSY = 0.01
 #: Messages leased at once by a consumer without a prefetch limit.
 UNLIMITED_BATCH = 20
 
@@ -214,7 +216,9 @@ class Receiver:
             station.failures += 1
             return
         if settlement is None:
-            self._again = True
+            # Somebody else of this process is at it.
+            station.look, station.armed = False, True
+            self.session.pump.watch(station.watch, 0.0, after=BUSY)
             return
         station.failures = 0
         station.due_in = settlement.watch

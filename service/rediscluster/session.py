@@ -94,6 +94,7 @@ class Session:
         self.lines: dict[QueueKeys, Line] = {}
         #: How far each fanout queue of this process has been read.
         self.fanout_cursors: dict[str, str] = {}
+        self._silent: set[QueueKeys] = set()
         self._temporary: dict[QueueKeys, Temporary] = {}
         self._watched: dict[str, weakref.ref[Any]] = {}
         self._dropped: deque[str] = deque()
@@ -350,7 +351,8 @@ class Session:
         for delivery in list(self.held.values()):
             by_queue.setdefault(delivery.queue, []).append(delivery)
         complete = True
-        for queue, deliveries in by_queue.items():
+        # Those that did not answer the last time come last: waiting for them must not cost the others their leases.
+        for queue, deliveries in sorted(by_queue.items(), key=lambda item: item[0] in self._silent):
             leases = {delivery.ack.lease: delivery for delivery in deliveries}
             try:
                 lost = broker.renew(queue, list(leases))
@@ -358,8 +360,10 @@ class Session:
                 lost = list(leases)
             except (exceptions.RedisError, OSError) as error:
                 logger.warning("leases of %s not renewed, trying again: %s", queue.queue, error)
+                self._silent.add(queue)
                 complete = False
                 continue
+            self._silent.discard(queue)
             for lease in lost:
                 if leases[lease].tag in self.held:
                     logger.warning(
@@ -382,7 +386,7 @@ class Session:
                 time.sleep(backoff(attempt))
                 attempt += 1
         by_queue: dict[QueueKeys, list[str]] = {}
-        for delivery in self.held.values():
+        for delivery in list(self.held.values()):
             by_queue.setdefault(delivery.queue, []).append(delivery.ack.lease)
         self.held.clear()
         for queue, leases in by_queue.items():
