@@ -318,9 +318,15 @@ class Cluster:
             ClusterUnavailableError: One of them was still not served at the deadline.
         """
         by_primary: dict[Address, list[int]] = {}
+        unserved: list[int] = []
         for index, command in enumerate(commands):
-            by_primary.setdefault(self.primary(command[1]), []).append(index)
+            try:
+                by_primary.setdefault(self.primary(command[1]), []).append(index)
+            except ClusterUnavailableError:
+                unserved.append(index)
         replies: list[Any] = [None] * len(commands)
+        for index in unserved:
+            replies[index] = self.call(commands[index][1], *commands[index])
         for address, indices in by_primary.items():
             pipeline = self._client(address).pipeline(transaction=False)
             for index in indices:
