@@ -20,7 +20,7 @@ from tests.rediscluster.faultapp import Plan
 from tests.rediscluster.faultkit import ROOT, Worker, eventually
 
 #: Pool processes of a worker.
-CHILDREN = 2
+CHILDREN = 3
 
 
 class ChaosWorker(Worker):

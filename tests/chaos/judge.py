@@ -139,9 +139,7 @@ def judge(sent: Collection[Sent], record: Record, strikes: Sequence[Strike], lea
     return result
 
 
-def _cause(
-    task: Sent, runs: Iterable[Run], strikes: Sequence[Strike], lease: float, causes: Mapping[int, str]
-) -> str:
+def _cause(task: Sent, runs: Iterable[Run], strikes: Sequence[Strike], lease: float, causes: Mapping[int, str]) -> str:
     if task.repeated:
         return REPEATED
     found: dict[str, None] = {}
@@ -186,3 +184,21 @@ def table(strikes: Sequence[Strike], result: Judgement) -> str:
         reasons = [result.causes[number] or "**no cause**" for number in numbers]
         lines += [f"| {name}: {reason} | {reasons.count(reason)} |" for reason in sorted(set(reasons))]
     return "\n".join(lines)
+
+
+def timeline(sent: Iterable[Sent], record: Record, result: Judgement, origin: float) -> list[str]:
+    """The runs of what ran more than once, with seconds since `origin`, to be read beside the list of faults."""
+    lines = []
+    for task in sent:
+        if task.number in result.causes:
+            runs = sorted(record.runs[task.number], key=lambda run: run.began)
+            said = [
+                f"{run.began - origin:.2f}-{'' if run.done is None else format(run.done - origin, '.2f')}"
+                f" in process {run.process} of {run.worker}"
+                for run in runs
+            ]
+            cause = result.causes[task.number] or "no cause"
+            lines.append(
+                f"task {task.number} of {task.queue} ({cause}): published {task.asked - origin:.2f}, ran {said}"
+            )
+    return lines

@@ -17,9 +17,9 @@ from tests.chaos.judge import Sent
 #: Seconds between two publishes into one queue.
 INTERVAL = 0.1
 #: Of so many publishes, one is a chord, one has a countdown and one takes long.
-CHORD_EVERY, DELAY_EVERY, LONG_EVERY = 25, 10, 8
+CHORD_EVERY, DELAY_EVERY, LONG_EVERY = 25, 10, 10
 #: Seconds.
-SHORT, LONG = 0.005, 0.25
+SHORT, LONG = 0.005, 0.4
 
 
 class Traffic:
@@ -39,7 +39,8 @@ class Traffic:
         self._publishing.set()
         self._between = {queue: threading.Lock() for queue in queues}
         self._threads = [
-            threading.Thread(target=self._publish, args=(queue, random.Random(f"{seed} {queue}"))) for queue in queues
+            threading.Thread(target=self._publish, args=(queue, random.Random(f"{seed} {queue}")), daemon=True)
+            for queue in queues
         ]
         for thread in self._threads:
             thread.start()
@@ -55,12 +56,14 @@ class Traffic:
         """Go on."""
         self._publishing.set()
 
-    def stop(self) -> None:
-        """Publish nothing more, for ever."""
+    def stop(self, within: float) -> list[str]:
+        """Publish nothing more, for ever; returns what was wrong."""
         self._stopping.set()
         self.resume()
+        ends = time.monotonic() + within
         for thread in self._threads:
-            thread.join()
+            thread.join(max(ends - time.monotonic(), 0))
+        return [f"a publisher does not get through: {self.repeats}"] if any(t.is_alive() for t in self._threads) else []
 
     def _publish(self, queue: str, dice: random.Random) -> None:
         while not self._stopping.wait(INTERVAL * dice.uniform(0.5, 1.5)):
