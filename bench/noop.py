@@ -32,7 +32,7 @@ def noop() -> None:
 def left() -> int:
     """Messages that nobody has taken yet."""
     with app.connection_for_read() as connection:
-        answer: Any = Queue("bench-noop")(connection.default_channel).queue_declare(passive=True)
+        answer: Any = Queue("bench-noop")(connection.default_channel).queue_declare()
     return int(answer.message_count)
 
 
