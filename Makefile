@@ -1,7 +1,7 @@
 # Everything runs in .venv, which scripts/setup.sh keeps up to date with the locks in requirements/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster test verify bench lint render preview lock clean
+.PHONY: help demo cluster test verify chaos bench lint render preview lock clean
 
 PYTHON_BIN := .venv/bin/python
 STACKS := $(patsubst Pulumi.%.yaml,%,$(notdir $(wildcard Pulumi.*.yaml infra/Pulumi.*.yaml)))
@@ -28,6 +28,10 @@ test: ## Run the tests (ARGS are pytest's)
 verify: ## Run the slow proofs (ARGS are pytest's)
 	@scripts/setup.sh --redis dev
 	@$(PYTHON_BIN) -m pytest -m slow $(ARGS)
+
+chaos: ## Break a fleet at random and judge what became of its tasks (SEED=1 SECONDS=90)
+	@scripts/setup.sh --redis dev
+	@$(PYTHON_BIN) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
 
 bench: ## Compare the transport's speed with stock kombu on one Redis (ROUNDS=5)
 	@scripts/setup.sh --redis service local
