@@ -39,6 +39,11 @@ BACKOFF_FIRST = 0.05
 BACKOFF_LAST = 0.5
 
 
+#: Nodes that this process, or the one it was forked from, has seen, by the seeds they were found from: one that
+#: starts while its only seed is frozen finds the others here.
+_seen: dict[tuple[Address, ...], tuple[Address, ...]] = {}
+
+
 class Cluster:
     """Runs commands and scripts on the primary of a key's slot.
 
@@ -91,7 +96,8 @@ class Cluster:
             if time.monotonic() - self._refreshed_at < at_most_every:
                 return
             known = [address for _, _, address in self._ranges]
-            candidates = list(dict.fromkeys([*known, *self._nodes, *self.options.seeds]))
+            seen = _seen.get(self.options.seeds, ())
+            candidates = list(dict.fromkeys([*known, *self._nodes, *seen, *self.options.seeds]))
             random.shuffle(candidates)
             candidates.sort(key=lambda address: address == avoid)
             failures: list[str] = []
@@ -125,6 +131,7 @@ class Cluster:
             return
         changed = bool(self._ranges)
         primaries = {address for _, _, address in ranges}
+        _seen[self.options.seeds] = tuple(primaries | replicas)
         for address in set(self._nodes) - primaries - replicas - set(self.options.seeds):
             # A thread that still waits for a reply there ends by its own time-out.
             self._nodes.pop(address).connection_pool.disconnect(inuse_connections=False)

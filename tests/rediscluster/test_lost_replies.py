@@ -14,6 +14,7 @@ from redis import exceptions
 import service.rediscluster.results
 from scripts.localcluster import LocalCluster
 from service.rediscluster.broker import Broker
+from service.rediscluster.keys import QueueKeys
 from service.rediscluster.options import parse
 from service.rediscluster.session import REPEAT_ACKS, Session
 
@@ -141,3 +142,27 @@ def test_a_broker_that_only_reads_keeps_nothing(cluster: LocalCluster) -> None:
     assert broker.stats(queue)[0] == 0
     assert not broker.exists(queue)
     broker.cluster.close()
+
+
+def test_a_process_whose_only_seed_is_frozen_knows_the_others(fresh_cluster: Callable[..., LocalCluster]) -> None:
+    cluster = fresh_cluster()
+    options = parse(cluster.url, {"socket_timeout": 1.0})
+    seed = next(node for node in cluster.nodes if node.port == options.seeds[0][1])
+    first = Broker(options)
+    first.cluster.refresh()
+    cluster.freeze(seed)
+    try:
+        # As the result backend beside it, or a pool process that was forked from it.
+        second = Broker(options)
+        second.cluster.refresh()
+        served = next(queue for n in range(100) if _port(second, queue := second.keys(f"q{n}")) != seed.port)
+        second.declare(served)
+        assert second.exists(served)
+        second.cluster.close()
+    finally:
+        cluster.thaw(seed)
+        first.cluster.close()
+
+
+def _port(broker: Broker, queue: QueueKeys) -> int:
+    return broker.cluster.primary(queue.meta)[1]
