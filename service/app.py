@@ -9,6 +9,7 @@ from celery import Celery
 import service.rediscluster  # noqa: F401  registers the URL schemes with kombu and Celery
 from service import fleet, routing
 from service.logs import logging_class
+from service.rediscluster.once import Task
 from service.rediscluster.worker import BadMessages
 from service.settings import Settings
 from service.steps import Grace, Heartbeat
@@ -23,7 +24,7 @@ def create_app(settings: Settings) -> Celery:
     Args:
         settings: The validated settings.
     """
-    app = Celery("fleet", include=settings.task_modules, log=logging_class(settings))
+    app = Celery("fleet", task_cls=Task, include=settings.task_modules, log=logging_class(settings))
     app.conf.update(
         _connection(settings) | _tasks(settings) | _worker(settings) | _results(settings) | _serialization(settings)
     )

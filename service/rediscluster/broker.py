@@ -84,6 +84,19 @@ class Settlement:
     watch: float | None
 
 
+@dataclass(frozen=True)
+class Completion:
+    """What the cluster knows of a task that is to complete once.
+
+    Attributes:
+        held: Whether the message is ours, or nobody's.
+        value: What the run returned that completed it; None when it was not completed, or by this very request.
+    """
+
+    held: bool
+    value: bytes | None
+
+
 class PublishLanes:
     """Names publishes so that the cluster recognises a repeated one: (lane, number) rises within a lane.
 
@@ -130,10 +143,10 @@ class Broker:
         """The parts of a queue: one, unless the option `partitions` splits it."""
         return [self.keys(queue, part) for part in range(self._partitions.get(queue, 1))]
 
-    def part_of(self, queue: str, lane: str, number: int) -> QueueKeys:
-        """The part that a publish goes to: the same however often it is repeated, another for the next one."""
+    def part_of(self, queue: str, identity: str) -> QueueKeys:
+        """The part that a message goes to: the same for whatever is published under this identity."""
         parts = self._partitions.get(queue, 1)
-        return self.keys(queue, (zlib.crc32(lane.encode()) + number) % parts if parts > 1 else 0)
+        return self.keys(queue, zlib.crc32(identity.encode()) % parts if parts > 1 else 0)
 
     # -- queues -----------------------------------------------------------------------------------------------------
 
@@ -143,19 +156,19 @@ class Broker:
         One by one: in a migrating slot single-key commands are redirected where a script would wait.
         """
         call = self.cluster.call
-        for key in queue.declared:
-            if key == queue.inflight:
+        for key in queue.every:
+            if key in (queue.inflight, queue.completed):
                 call(key, "HSETNX", key, "", "")
-            elif key == queue.meta:
-                call(key, "HSETNX", key, "sequence", 0)
-            else:
+            elif key != queue.meta:
                 call(key, "ZADD", key, "NX", "+inf", "")
+        # Last: where it is, the queue is.
+        call(queue.meta, "HSETNX", queue.meta, "sequence", 0)
         if expires_ms is not None:
             self.touch(queue, expires_ms)
 
     def touch(self, queue: QueueKeys, expires_ms: int, deadline: float | None = None) -> None:
         """Let a temporary queue live for another `expires_ms` milliseconds."""
-        self._script("touch", queue, lambda _: (queue.wake, queue.temporary, expires_ms), deadline)
+        self._script("touch", queue, lambda _: (queue.wake, queue.temporary, expires_ms), deadline, keys=queue.every)
 
     def was_temporary(self, queue: QueueKeys) -> bool:
         """Whether a queue that is gone had an expiry: a late reply must not make it again."""
@@ -168,7 +181,7 @@ class Broker:
     def drop(self, queue: QueueKeys) -> None:
         """Delete the queue and everything in it."""
         # In one step: half a queue would look like one.
-        self.cluster.call(queue.meta, "UNLINK", *queue.declared)
+        self.cluster.call(queue.meta, "UNLINK", *queue.every)
         for key in (queue.wake, queue.temporary):
             self.cluster.call(key, "UNLINK", key)
 
@@ -188,9 +201,10 @@ class Broker:
         args: Callable[[int], Sequence[Any]],
         deadline: float | None = None,
         replicas: int = 0,
+        keys: Sequence[str] = (),
     ) -> Any:
         try:
-            return self.cluster.script(load(name), queue.declared, args, deadline, replicas)
+            return self.cluster.script(load(name), keys or queue.declared, args, deadline, replicas)
         except exceptions.ResponseError as error:
             raise _translate(error) from error
 
@@ -303,6 +317,40 @@ class Broker:
     def bury(self, queue: QueueKeys, leases: Sequence[str], reason: str, deadline: float | None = None) -> int:
         """Move messages that we hold to the dead list with a reason of one word; raises as `release`."""
         return int(self._script("bury", queue, lambda _: (reason, *leases), deadline))
+
+    # -- tasks that complete once -----------------------------------------------------------------------------------
+
+    def completion(self, queue: QueueKeys, lease: str, task_id: str) -> Completion:
+        """Look before a task runs: whether it is done, and whether the message is still ours.
+
+        Raises:
+            NoQueueError: The queue is not declared.
+            ClusterUnavailableError: Not known within the deadline.
+        """
+        return self._completion("completion", queue, (lease, task_id))
+
+    def complete(self, queue: QueueKeys, ack: Ack, task_id: str, value: bytes) -> Completion:
+        """Record that a task is done and what it returned, unless it was done before or somebody else holds it.
+
+        Args:
+            queue: The queue part that the message came from.
+            ack: Under which lease we hold it.
+            task_id: Its identity, the same for every delivery and every copy.
+            value: What it returned.
+
+        Raises:
+            NoQueueError: The queue is not declared.
+            ClusterUnavailableError: Not confirmed within the deadline: it may or may not have been recorded.
+        """
+        window = int(self.options.once_window * 1000)
+        args = (ack.lease, ack.score, ack.message_id, task_id, window, value)
+        return self._completion("complete", queue, args, replicas=self.options.durable_replicas)
+
+    def _completion(self, name: str, queue: QueueKeys, args: Sequence[Any], replicas: int = 0) -> Completion:
+        held, value = self._script(name, queue, lambda _: args, replicas=replicas, keys=queue.every)
+        return Completion(bool(held), value)
+
+    # -- broadcasts -------------------------------------------------------------------------------------------------
 
     def broadcast(self, stream: str, routing_key: str, payload: bytes) -> None:
         """Send a message to everyone who reads the stream of a fanout exchange.

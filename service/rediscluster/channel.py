@@ -203,8 +203,10 @@ class Channel(virtual.Channel):
         return dumps(message | {"properties": properties}, separators=(",", ":")).encode()
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
-        lane, number = message["properties"].get(_PUBLISH_ID) or (uuid(), 1)
-        part = self.broker.part_of(queue, lane, number)
+        properties = message["properties"]
+        lane, number = properties.get(_PUBLISH_ID) or (uuid(), 1)
+        # All copies of a task in one part, which alone knows whether it completed.
+        part = self.broker.part_of(queue, str(properties.get("correlation_id") or f"{lane} {number}"))
         publish = {
             "message_id": uuid().replace("-", ""),
             "lane": lane,

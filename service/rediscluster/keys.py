@@ -90,9 +90,24 @@ class QueueKeys:
         return self._key("temporary")
 
     @cached_property
+    def completed(self) -> str:
+        """Hash of task id to return value: tasks that are to complete once, and did."""
+        return self._key("completed")
+
+    @cached_property
+    def completions(self) -> str:
+        """Sorted set of those task ids by the time of their completion in milliseconds."""
+        return self._key("completions")
+
+    @cached_property
     def declared(self) -> tuple[str, ...]:
-        """The keys that every script declares, in the order in which the scripts name them; `meta` is made last."""
+        """The keys that every script declares, in the order in which the scripts name them."""
         return (self.ready, self.delayed, self.inflight, self.leases, self.dead, self.lanes, self.meta)
+
+    @cached_property
+    def every(self) -> tuple[str, ...]:
+        """The keys that every queue has: those of `declared`, and what scripts about completion name besides."""
+        return (*self.declared, self.completed, self.completions)
 
 
 def bindings_key(prefix: str, exchange: str) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from kombu.transport.base import to_rabbitmq_queue_arguments  # type: ignore[attr-defined] # the stubs lack it
 
-from .broker import Delivery
+from .broker import Ack, Delivery
+
+#: The property that tells a task under which lease its message is held.
+_HELD = "held_as"
 
 
 def queue_arguments(arguments: Mapping[str, Any] | None, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,6 +48,7 @@ def received(payload: dict[str, Any], delivery: Delivery) -> dict[str, Any]:
     """A stored message as kombu expects it, with this delivery's tag."""
     properties = payload["properties"]
     properties["delivery_tag"] = delivery.tag
+    properties[_HELD] = [delivery.queue.queue, delivery.queue.part, *astuple(delivery.ack)]
     if delivery.returns:
         properties.setdefault("delivery_info", {})["redelivered"] = True
         payload["headers"]["redelivered"] = True
@@ -51,6 +56,14 @@ def received(payload: dict[str, Any], delivery: Delivery) -> dict[str, Any]:
         # It waited in the cluster: the worker must not hold it for another while because its clock is late.
         payload["headers"]["eta"] = None
     return payload
+
+
+def held(properties: Mapping[str, Any]) -> tuple[str, int, Ack] | None:
+    """Queue, part and lease of a message that `received` made; None for one of another transport."""
+    if _HELD not in properties:
+        return None
+    queue, part, *ack = properties[_HELD]
+    return queue, part, Ack(*ack)
 
 
 def backlog(stats: Sequence[Any]) -> int:

@@ -49,6 +49,7 @@ class Options:
         lease: Seconds after which the messages of a holder that does not renew go to somebody else.
         delivery_limit: A message that was lost or requeued more often than this is dead.
         dedupe_window: Seconds during which a repeated publish of the same message is recognised.
+        once_window: Seconds for which it is remembered that a task with `once=True` completed.
         durable_replicas: How many replicas must confirm a publish before it counts; 0 waits for none.
         partitions: Into how many parts queues are split, by name; all processes must agree. Unnamed ones have one.
         idle_timeout: Seconds an idle consumer blocks before it looks again by itself.
@@ -73,6 +74,7 @@ class Options:
     lease: float = 60.0
     delivery_limit: int = 5
     dedupe_window: float = 120.0
+    once_window: float = 86_400.0
     durable_replicas: int = 0
     partitions: tuple[tuple[str, int], ...] = ()
     idle_timeout: float = 10.0
@@ -132,6 +134,7 @@ class Options:
 _POSITIVE = (
     "lease",
     "dedupe_window",
+    "once_window",
     "idle_timeout",
     "retry_deadline",
     "socket_timeout",

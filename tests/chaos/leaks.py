@@ -28,7 +28,7 @@ def in_queues(inspector: BrokerInspector, queues: Iterable[str]) -> list[str]:
 def keys(cluster: LocalCluster, queues: Sequence[str], prefix: str) -> list[str]:
     """Broker keys that should not be there: what is left of temporary queues, or made by mistake."""
     ours = [QueueKeys(prefix, queue) for queue in queues]
-    fixed = {key for queue in ours for key in (*queue.declared, queue.wake)}
+    fixed = {key for queue in ours for key in (*queue.every, queue.wake)}
     found = []
     for node in cluster.primaries:
         for key in node.admin.scan_iter(f"{prefix}*"):

@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from celery import Celery, chord, signals
 
 import service.rediscluster  # noqa: F401  registers the URL schemes
+from service.rediscluster.once import Task
 
 #: The environment variable through which a worker learns its plan.
 PLAN = "FAULT_PLAN"
@@ -53,7 +55,7 @@ class Plan:
 
 def make_app(plan: Plan) -> Celery:
     """The app of a plan, with the fleet's settings where they matter to faults."""
-    app = Celery("faults", broker=plan.url, backend=plan.url, set_as_current=False)
+    app = Celery("faults", broker=plan.url, backend=plan.url, task_cls=Task, set_as_current=False)
     app.conf.update(
         broker_transport_options=plan.options,
         broker_connection_retry_on_startup=True,
@@ -74,6 +76,9 @@ def add_tasks(app: Celery) -> None:
     for function in (record, slow, wait, spin, die, total):
         app.task(name=function.__name__)(function)
     app.task(name="again", bind=True, max_retries=2)(again)
+    app.task(name="pay", once=True)(pay)
+    app.task(name="pay_slowly", once=True)(pay_slowly)
+    app.task(name="pay_and_die", base=Deadly, once=True)(pay)
 
 
 @cache
@@ -141,6 +146,29 @@ def again(task: Any, number: int) -> int:
         raise task.retry(countdown=0.1)
     note("done", number)
     return number
+
+
+def pay(number: int) -> str:
+    """Return something that no other run returns."""
+    note("began", number)
+    note("done", number)
+    return uuid4().hex
+
+
+def pay_slowly(number: int) -> str:
+    """The same, when the gate of this worker opens."""
+    wait(number)
+    return f"by {WORKER}"
+
+
+class Deadly(Task):
+    """Kills its worker after the first run is complete, before anything is acknowledged."""
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        """Called when the result is stored."""
+        if "died" not in my_plan().ledger.read_text():
+            note("died", args[0])
+            os.killpg(0, signal.SIGKILL)
 
 
 def total(numbers: list[int]) -> int:

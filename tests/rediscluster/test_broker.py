@@ -297,9 +297,9 @@ def test_no_key_is_ever_empty(bench: Bench) -> None:
     call = bench.broker.cluster.call
 
     def there() -> set[str]:
-        return {key for key in bench.queue.declared if call(key, "EXISTS", key)}
+        return {key for key in bench.queue.every if call(key, "EXISTS", key)}
 
-    everything = set(bench.queue.declared)
+    everything = set(bench.queue.every)
     assert there() == everything
     bench.publish("a")
     [held] = bench.settle(1)
@@ -314,7 +314,7 @@ def test_a_temporary_queue_goes_away_as_a_whole(bench: Bench) -> None:
     bench.broker.touch(bench.queue, 300)
     bench.eventually(lambda: not bench.broker.exists(bench.queue))
     call = bench.broker.cluster.call
-    assert [key for key in bench.queue.declared if call(key, "EXISTS", key)] == []
+    assert [key for key in bench.queue.every if call(key, "EXISTS", key)] == []
 
 
 def test_the_workers_user_can_do_nothing_administrative(bench: Bench) -> None:

@@ -178,7 +178,7 @@ def test_a_split_queue_uses_all_its_parts_and_looks_like_one(cluster: LocalClust
         assert queue.purge() == 9
         queue.delete()
         call = channel.broker.cluster.call
-        assert not [key for part in channel.broker.parts(name) for key in part.declared if call(key, "EXISTS", key)]
+        assert not [key for part in channel.broker.parts(name) for key in part.every if call(key, "EXISTS", key)]
     inspector.close()
 
 
@@ -290,7 +290,7 @@ def test_a_late_reply_through_the_default_exchange_makes_nothing_again(connectio
         call = connection.default_channel.broker.cluster.call
         eventually(lambda: not call(keys.meta, "EXISTS", keys.meta), "the queue expired")
         producer.publish("too late", routing_key=queue.name)
-        assert [key for key in (*keys.declared, keys.wake) if call(key, "EXISTS", key)] == []
+        assert [key for key in (*keys.every, keys.wake) if call(key, "EXISTS", key)] == []
 
 
 def test_acks_that_are_sent_late_do_not_make_a_deleted_queue_again(connection: Any) -> None:

@@ -81,7 +81,7 @@ def test_a_lease_is_not_lost_with_the_reply(session: Session, monkeypatch: Any) 
 def test_a_queue_that_was_deleted_while_it_was_declared_mends(session: Session) -> None:
     broker = session.broker
     queue = broker.keys(f"race-{uuid4().hex}")
-    for number, key in enumerate(queue.declared):
+    for number, key in enumerate(queue.every):
         broker.declare(queue)
         broker.cluster.call(key, "UNLINK", key)
         settlement = session.settle(queue, 1)

@@ -1,10 +1,11 @@
 -- Shared by all scripts.
 --
--- KEYS of every script (see keys.py): 1 ready, 2 delayed, 3 inflight, 4 leases, 5 dead, 6 lanes, 7 meta.
+-- KEYS of every script (see keys.py): 1 ready, 2 delayed, 3 inflight, 4 leases, 5 dead, 6 lanes, 7 meta. A script that
+-- needs more of the queue's keys names them behind these.
 -- ARGV[1] of every script that can make messages ready is the wake key. It is not declared: it is normally absent, and
 -- with one declared key missing a migrating slot answers TRYAGAIN for as long as it stays open.
 --
--- No key is ever empty: each sorted set holds a sentinel "" with score +inf, the hash `inflight` a field "". A script that
+-- No key is ever empty: each sorted set holds a sentinel "" with score +inf, each hash a field "". A script that
 -- emptied a key in a migrating slot and then wrote it again would fail half-way.
 --
 -- A message is stored as "id:priority:ready:losses:returns:payload", `ready` in milliseconds; losses count against the
@@ -88,6 +89,16 @@ local function give_back(lease, lost, limit, reason, delay, now)
   redis.call('ZREM', LEASES, lease)
   redis.call('HINCRBY', META, 'returned', 1)
   return place
+end
+
+-- A message that came back to its place and that nobody has taken since, or nil.
+local function unheld_copy(score, id)
+  for _, copy in ipairs(redis.call('ZRANGEBYSCORE', READY, score, score)) do
+    if string.sub(copy, 1, #id + 1) == id .. ':' then
+      return copy
+    end
+  end
+  return nil
 end
 
 -- Move delayed messages whose time has come to the ready ones, at most `limit`.

@@ -19,11 +19,10 @@ for i = 8, #ARGV, 3 do
     acked = acked + 1
   else
     -- The lease was lost: the work is done all the same, so a copy that nobody has taken yet must not run again.
-    for _, copy in ipairs(redis.call('ZRANGEBYSCORE', READY, ARGV[i + 1], ARGV[i + 1])) do
-      if string.sub(copy, 1, #ARGV[i + 2] + 1) == ARGV[i + 2] .. ':' then
-        redis.call('ZREM', READY, copy)
-        acked = acked + 1
-      end
+    local copy = unheld_copy(ARGV[i + 1], ARGV[i + 2])
+    if copy then
+      redis.call('ZREM', READY, copy)
+      acked = acked + 1
     end
   end
 end
