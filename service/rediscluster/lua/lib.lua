@@ -110,6 +110,9 @@ local function promote(now, limit)
     make_ready(m)
     redis.call('ZREM', DELAYED, due[i])
   end
+  if #due > 0 then
+    redis.call('HINCRBY', META, 'promoted', #due / 2)
+  end
   return #due / 2
 end
 

@@ -25,11 +25,14 @@ local first_due = lowest(DELAYED)
 if due > 0 and (oldest == 0 or first_due < oldest) then
   oldest = first_due
 end
-local names = { 'published', 'acked', 'returned', 'recovered', 'buried' }
-local counters = {}
-for _, name in ipairs(names) do
+local function counter(name)
+  return tonumber(redis.call('HGET', META, name) or 0)
+end
+-- The sequence counts what became ready: published so, or due later.
+local counters = { 'published', counter('sequence') - counter('promoted') + counter('postponed') }
+for _, name in ipairs({ 'acked', 'returned', 'recovered', 'buried' }) do
   counters[#counters + 1] = name
-  counters[#counters + 1] = tonumber(redis.call('HGET', META, name) or 0)
+  counters[#counters + 1] = counter(name)
 end
 return {
   1, redis.call('ZCARD', DELAYED) - 1, due, redis.call('ZCARD', LEASES) - 1, redis.call('ZCARD', DEAD) - 1,
