@@ -24,7 +24,7 @@ def create_app(settings: Settings) -> Celery:
     Args:
         settings: The validated settings.
     """
-    app = Celery("fleet", task_cls=Task, include=settings.task_modules, log=logging_class(settings))
+    app: Celery = Celery("fleet", task_cls=Task, include=settings.task_modules, log=logging_class(settings))
     app.conf.update(
         _connection(settings) | _tasks(settings) | _worker(settings) | _results(settings) | _serialization(settings)
     )

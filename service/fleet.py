@@ -79,6 +79,8 @@ METRIC_LEASED: Final = "QueueLeased"
 METRIC_DEAD: Final = "QueueDead"
 #: Age in seconds of the message that has been ready the longest.
 METRIC_OLDEST_AGE: Final = "OldestMessageAge"
+#: Messages that came back since the last publication because their holder had stopped renewing its lease.
+METRIC_RECOVERED: Final = "QueueRecovered"
 DIMENSION_STACK: Final = "Stack"
 DIMENSION_QUEUE: Final = "Queue"
 #: Seconds between two publications.

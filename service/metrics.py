@@ -34,14 +34,25 @@ class Stats(Protocol):
     def oldest_age(self) -> float:
         """Seconds that the oldest ready message has waited."""
 
+    @property
+    def recovered(self) -> int:
+        """Messages that came back because their lease had ended, since the queue was made."""
 
-def metric_data(stack: str, stats: Mapping[str, Stats], now: datetime) -> list[dict[str, Any]]:
-    """The `MetricData` of one request: five metrics for each queue.
+    @property
+    def buried(self) -> int:
+        """Messages moved to the dead list, since the queue was made."""
+
+
+def metric_data(
+    stack: str, stats: Mapping[str, Stats], now: datetime, before: Mapping[str, Stats] | None = None
+) -> list[dict[str, Any]]:
+    """The `MetricData` of one request: five metrics for each queue, and what happened since the last reading.
 
     Args:
         stack: Value of the first dimension.
         stats: State of each queue that could be read; the others are absent, not zero.
         now: When it was read.
+        before: State of each queue at its last reading.
     """
     return [
         {
@@ -57,15 +68,23 @@ def metric_data(stack: str, stats: Mapping[str, Stats], now: datetime) -> list[d
             "StorageResolution": 1,
         }
         for queue, state in stats.items()
-        for name, value, unit in _values(state)
+        for name, value, unit in _values(state, (before or {}).get(queue))
     ]
 
 
-def _values(state: Stats) -> tuple[tuple[str, float, Unit], ...]:
-    return (
+def since(state: Stats, before: Stats) -> tuple[int, int]:
+    """How many messages were recovered and buried between two readings; 0 for a queue that was made anew."""
+    return max(0, state.recovered - before.recovered), max(0, state.buried - before.buried)
+
+
+def _values(state: Stats, before: Stats | None) -> list[tuple[str, float, Unit]]:
+    values: list[tuple[str, float, Unit]] = [
         (fleet.METRIC_DEPTH, float(state.depth), "Count"),
         (fleet.METRIC_DELAYED, float(state.delayed), "Count"),
         (fleet.METRIC_LEASED, float(state.leased), "Count"),
         (fleet.METRIC_DEAD, float(state.dead), "Count"),
         (fleet.METRIC_OLDEST_AGE, float(state.oldest_age), "Seconds"),
-    )
+    ]
+    if before is not None:
+        values.append((fleet.METRIC_RECOVERED, float(since(state, before)[0]), "Count"))
+    return values

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from service import fleet, heartbeat, logs
 from service.app import create_app
-from service.metrics import Stats, metric_data
+from service.metrics import Stats, metric_data, since
 from service.rediscluster import BrokerInspector
 from service.settings import Settings
 
@@ -64,6 +64,7 @@ class Monitor:
         self._queues = queues
         self._period = period
         self._pending: dict[str, Future[Stats]] = {}
+        self._before: dict[str, Stats] = {}
         # One thread per queue: a shard that does not answer silences its own queues only.
         self._threads = ThreadPoolExecutor(len(queues), thread_name_prefix="read")
         self.stopping = threading.Event()
@@ -83,13 +84,24 @@ class Monitor:
         stats = self._collect()
         if not stats:
             return
-        data = metric_data(self._stack, stats, datetime.now(UTC))
+        data = metric_data(self._stack, stats, datetime.now(UTC), self._before)
+        self._tell(stats)
         try:
             self._cloudwatch.put_metric_data(Namespace=fleet.METRIC_NAMESPACE, MetricData=data)
         except (BotoCoreError, ClientError) as error:
             _LOG.error("metrics were not published: %s", error)
         else:
             _LOG.debug("published %d metrics", len(data))
+
+    def _tell(self, stats: dict[str, Stats]) -> None:
+        """Say what happened since the last beat; that nobody asked for it is why it is said."""
+        for name, state in stats.items():
+            recovered, buried = since(state, self._before.get(name, state))
+            if recovered:
+                _LOG.warning("queue %s: %d messages came back, their holders stopped renewing leases", name, recovered)
+            if buried:
+                _LOG.warning("queue %s: %d messages moved to the dead list, %d are there", name, buried, state.dead)
+        self._before |= stats
 
     def _collect(self) -> dict[str, Stats]:
         for name in self._queues:

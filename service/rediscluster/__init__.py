@@ -7,11 +7,26 @@ Celery's result backends.
 from celery.app.backends import BACKEND_ALIASES
 from kombu.transport import TRANSPORT_ALIASES
 
+from .activity import TransportStats, transport_stats
 from .errors import ClusterUnavailableError, ConfigurationError
-from .options import SCHEME, TLS_SCHEME
-from .stats import BrokerInspector, QueueStats
+from .options import SCHEME, TLS_SCHEME, Options, parse
+from .session import close_all
+from .stats import BrokerInspector, PartStats, QueueStats
+from .worker import BadMessages
 
-__all__ = ["BrokerInspector", "ClusterUnavailableError", "ConfigurationError", "QueueStats"]
+__all__ = [
+    "BadMessages",
+    "BrokerInspector",
+    "ClusterUnavailableError",
+    "ConfigurationError",
+    "Options",
+    "PartStats",
+    "QueueStats",
+    "TransportStats",
+    "close_all",
+    "parse",
+    "transport_stats",
+]
 
 for _scheme in (SCHEME, TLS_SCHEME):
     TRANSPORT_ALIASES[_scheme] = f"{__name__}.transport:Transport"

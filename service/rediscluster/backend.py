@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
+from uuid import uuid4
 
 from celery.backends.redis import CHORD_PART_RETURN_LUA, RedisBackend  # type: ignore[attr-defined] # not in the stubs
 from celery.exceptions import ImproperlyConfigured
@@ -18,6 +19,10 @@ from .scripts import Script, load, script
 
 #: What result keys start with unless the option `key_prefix` says otherwise.
 DEFAULT_PREFIX = "result:"
+
+
+#: A call is recognised for so many times the seconds for which it is repeated.
+REPEATED_FOR = 2
 
 
 class ClusterClient:
@@ -46,7 +51,10 @@ class ClusterClient:
 
     def incr(self, key: str, amount: int = 1) -> int:
         """Add to a counter."""
-        return int(self.cluster.call(key, "INCRBY", key, amount))
+        remember = int(1000 * REPEATED_FOR * self.cluster.options.retry_deadline)
+        args = (amount, remember)
+        # A repeated INCRBY would count twice.
+        return int(self.cluster.script(load("increment"), [key, f"{key}.{uuid4().hex}"], lambda _: args))
 
     def expire(self, key: str, seconds: int) -> bool:
         """Let a key go away after some seconds."""
@@ -130,7 +138,9 @@ class ClusterBackend(RedisBackend):
     @cached_property
     def client(self) -> ClusterClient:
         """The connections of this process."""
-        return ClusterClient(Cluster(self.options))
+        cluster = Cluster(self.options)
+        cluster.purpose = "results"
+        return ClusterClient(cluster)
 
     def as_uri(self, include_password: bool = False) -> str:
         """The URL, its password masked."""

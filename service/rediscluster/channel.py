@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from kombu.transport import virtual
-from kombu.utils.json import dumps, loads
 from kombu.utils.uuid import uuid
 
-from . import message_format
+from . import message_format, notes
 from .broker import Binding, Delivery, NoQueueError
+from .errors import ClusterUnavailableError
 from .keys import fanout_key
 from .receiver import Receiver
 from .session import Session
@@ -89,8 +89,9 @@ class Channel(virtual.Channel):
         super().__init__(connection, **kwargs)
         self.session = connection.session
         self.receiver = connection.receiver
-        self._expires: dict[str, int] = {}
-        self._fanout_cursors: dict[str, tuple[str, str, str]] = {}
+        # Of the connection: what one channel declares, another may consume.
+        self._expires: dict[str, int] = connection.expires
+        self._fanout_cursors: dict[str, tuple[str, str, str]] = connection.fanout_cursors
         self._tag_callbacks: dict[str, tuple[bool, Callable[[Any], Any]]] = {}
 
     @property
@@ -191,16 +192,12 @@ class Channel(virtual.Channel):
         self.broker.lanes.give_back(lane, number)
 
     def _inplace_augment_message(self, message: Any, exchange: str | None, routing_key: str) -> None:
-        properties = message["properties"]
-        if isinstance(message["body"], bytes):
-            message["body"], properties["body_encoding"] = self.encode_body(message["body"], "base64")
-        else:
-            properties["body_encoding"] = "utf-8"
-        properties["delivery_info"].update(exchange=exchange, routing_key=routing_key)
+        # Not kombu's: it gives the message another tag each time, and encodes the body.
+        message["properties"]["delivery_info"].update(exchange=exchange, routing_key=routing_key)
 
     def _encode(self, message: Any) -> bytes:
         properties = {k: v for k, v in message["properties"].items() if k != _PUBLISH_ID}
-        return dumps(message | {"properties": properties}, separators=(",", ":")).encode()
+        return message_format.pack(message | {"properties": properties})
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         properties = message["properties"]
@@ -216,13 +213,19 @@ class Channel(virtual.Channel):
         }
         payload = self._encode(message)
         try:
-            self.broker.publish(part, payload, **publish)
-        except NoQueueError:
-            if self.broker.was_temporary(part):
-                logger.debug("nobody waits at %s any more: reply dropped", queue)
-                return
-            self.broker.declare(part)
-            self.broker.publish(part, payload, **publish)
+            try:
+                stored = self.broker.publish(part, payload, **publish)
+            except NoQueueError:
+                if self.broker.was_temporary(part):
+                    logger.debug("nobody waits at %s any more: reply dropped", queue)
+                    return
+                self.broker.declare(part)
+                stored = self.broker.publish(part, payload, **publish)
+        except ClusterUnavailableError as error:
+            notes.publish_unknown(self.broker.cluster, part, message, error)
+            raise
+        if not stored:
+            notes.publish_repeated(self.broker.cluster, part, message)
 
     def _put_fanout(self, exchange: str, message: Any, routing_key: str, **kwargs: Any) -> None:
         stream = fanout_key(self.session.options.key_prefix, exchange)
@@ -313,7 +316,7 @@ class Channel(virtual.Channel):
 
     def _message(self, delivery: Delivery) -> virtual.Message | None:
         try:
-            payload = message_format.received(loads(delivery.payload), delivery)
+            payload = message_format.received(delivery)
             return self.Message(payload, channel=self)
         except Exception:
             # Nobody can ever read it, and it must not stop the others.
@@ -332,7 +335,7 @@ class Channel(virtual.Channel):
         routing_key = fields[b"key"].decode()
         if not message_format.matches(wanted, routing_key):
             return
-        payload = loads(fields[b"message"])
+        payload = message_format.unpack(fields[b"message"])
         payload["properties"]["delivery_tag"] = uuid()
         self._tag_callbacks[queue][1](self.Message(payload, channel=self))
 

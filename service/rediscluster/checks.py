@@ -6,8 +6,9 @@ import logging
 
 from redis import exceptions
 
-from .cluster import SLOTS, Cluster
+from .cluster import Cluster
 from .errors import ConfigurationError
+from .topology import SLOTS
 
 logger = logging.getLogger(__name__)
 

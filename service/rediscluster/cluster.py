@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-import redis
 from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection
 from redis.crc import key_slot
 from redis.retry import Retry
 
-from .connection import NodeConnection
+from .activity import count
+from .connection import NodeConnection, introduction
 from .errors import ClusterUnavailableError, ConfigurationError, NotReplicatedError, is_retryable
+from .logs import logger_for
+from .naming import Purpose
+from .node import Ask, Node
 from .options import Options
+from .outages import ALL_SLOTS, EVERYTHING, outages_of
 from .scripts import Script
+from .topology import NAMED, Address, SlotRange, changes, name, primary_of, slots_named, spans_of
+from .wire import Part, command, script_call
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
-#: Hash slots of a cluster.
-SLOTS = 16384
-Address = tuple[str, int]
-#: Runs one command on a certain node.
-Execute = Callable[..., Any]
-#: First and last slot of a range and its primary.
-SlotRange = tuple[int, int, Address]
-
+#: The connection is gone, or nothing came in time.
+BROKEN = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
 #: Milliseconds to wait for the confirmation of replicas.
 WAIT_MS = 1000
 #: Seconds between attempts: doubled each time, with jitter.
@@ -42,6 +41,8 @@ BACKOFF_LAST = 0.5
 #: Nodes that this process, or the one it was forked from, has seen, by the seeds they were found from: one that
 #: starts while its only seed is frozen finds the others here.
 _seen: dict[tuple[Address, ...], tuple[Address, ...]] = {}
+#: The topology that a client of this process read last, by the seeds: there are several clients of each cluster.
+_newest: dict[tuple[Address, ...], tuple[SlotRange, ...]] = {}
 
 
 class Cluster:
@@ -55,8 +56,11 @@ class Cluster:
         self.options = options
         #: Called after a change of topology, from the thread that noticed it.
         self.on_change: Callable[[], None] | None = None
+        #: What its connections are for; they say so in their names.
+        self.purpose: Purpose = "commands"
+        self._outages = outages_of(options)
         self._ranges: tuple[SlotRange, ...] = ()
-        self._nodes: dict[Address, redis.Redis] = {}
+        self._nodes: dict[Address, Node] = {}
         self._refreshed_at = 0.0
         self._lock = threading.RLock()
 
@@ -71,15 +75,21 @@ class Cluster:
         if not self._ranges:
             self.refresh()
         slot = key_slot(key.encode())
-        for first, last, address in self._ranges:
-            if first <= slot <= last:
-                return address
-        self._refreshed_at = 0.0
-        self.refresh()
-        for first, last, address in self._ranges:
-            if first <= slot <= last:
-                return address
-        raise ClusterUnavailableError(f"no primary serves slot {slot} of {key!r}")
+        address = primary_of(slot, self._ranges)
+        if address is None:
+            self._refreshed_at = 0.0
+            self.refresh()
+            address = primary_of(slot, self._ranges)
+        if address is None:
+            error = ClusterUnavailableError(f"no primary serves slot {slot} of {key!r}")
+            self._outages.failed(f"slot {slot}", [(slot, slot)], error, time.monotonic())
+            raise error
+        return address
+
+    def where(self, key: str) -> str:
+        """`host:port` of the primary that serves `key`, for people: as far as known, without asking."""
+        address = primary_of(key_slot(key.encode()), self._ranges)
+        return name(address) if address else "an unknown node"
 
     def refresh(self, *, avoid: Address | None = None, at_most_every: float = 0.1) -> None:
         """Read the topology from any node that answers.
@@ -100,33 +110,40 @@ class Cluster:
             candidates = list(dict.fromkeys([*known, *self._nodes, *seen, *self.options.seeds]))
             random.shuffle(candidates)
             candidates.sort(key=lambda address: address == avoid)
+            started = time.monotonic()
             failures: list[str] = []
             for address in candidates:
                 try:
-                    slots = self._client(address).execute_command("CLUSTER", "SLOTS")
+                    slots = self._node(address).ask(command("CLUSTER", "SLOTS"))
                 except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
+                    self.failed(address, error, started)
                     if self.options.credential_provider is None:
-                        raise ConfigurationError(f"{_name(address)} refused the credentials: {error}") from error
-                    failures.append(f"{_name(address)} refused the credentials: {error}")
+                        raise ConfigurationError(f"{name(address)} refused the credentials: {error}") from error
+                    failures.append(f"{name(address)} refused the credentials: {error}")
                 except exceptions.ResponseError as error:
                     if "cluster support disabled" in str(error):
                         raise ConfigurationError(
-                            f"{_name(address)} is not in cluster mode; use redis:// for a single Redis"
+                            f"{name(address)} is not in cluster mode; use redis:// for a single Redis"
                         ) from error
-                    failures.append(f"{_name(address)}: {error}")
+                    failures.append(f"{name(address)}: {error}")
                 except (exceptions.RedisError, OSError) as error:
-                    failures.append(f"{_name(address)}: {error}")
+                    failures.append(f"{name(address)}: {error}")
                 else:
                     if slots:
                         self._adopt(slots, address)
                         return
-                    failures.append(f"{_name(address)}: serves no slots")
-            raise ClusterUnavailableError("no node of the cluster answered: " + "; ".join(failures))
+                    failures.append(f"{name(address)}: serves no slots")
+            silent = ClusterUnavailableError("no node of the cluster answered: " + "; ".join(failures))
+            self._outages.failed(EVERYTHING, [ALL_SLOTS], silent, started)
+            raise silent
 
     def _adopt(self, slots: Sequence[Any], asked: Address) -> None:
         ranges = tuple(sorted((int(s[0]), int(s[1]), _address(s[2], asked)) for s in slots))
         replicas = {_address(node, asked) for s in slots for node in s[3:]}
         self._refreshed_at = time.monotonic()
+        count("topology_refreshes")
+        self._outages.answered(asked)
+        self._tell_change(ranges)
         if ranges == self._ranges:
             return
         changed = bool(self._ranges)
@@ -134,74 +151,102 @@ class Cluster:
         _seen[self.options.seeds] = tuple(primaries | replicas)
         for address in set(self._nodes) - primaries - replicas - set(self.options.seeds):
             # A thread that still waits for a reply there ends by its own time-out.
-            self._nodes.pop(address).connection_pool.disconnect(inuse_connections=False)
+            self._nodes.pop(address).close()
         self._ranges = ranges
-        if changed:
-            logger.info("cluster topology changed: primaries are now %s", ", ".join(map(_name, sorted(primaries))))
-            if self.on_change is not None:
-                self.on_change()
+        if changed and self.on_change is not None:
+            self.on_change()
 
-    def _client(self, address: Address) -> redis.Redis:
-        client = self._nodes.get(address)
-        if client is None:
-            with self._lock:
-                client = self._nodes.get(address)
-                if client is None:
-                    client = redis.Redis(connection_pool=self._pool(address))
-                    self._nodes[address] = client
-        return client
+    def _tell_change(self, ranges: tuple[SlotRange, ...]) -> None:
+        before = _newest.get(self.options.seeds, ranges)
+        _newest[self.options.seeds] = ranges
+        if before != ranges and (moved := changes(before, ranges)):
+            count("topology_changes")
+            more = f"; and {len(moved) - NAMED} more" if len(moved) > NAMED else ""
+            logger.info("topology changed: %s%s", "; ".join(moved[:NAMED]), more)
 
-    def _pool(self, address: Address) -> redis.ConnectionPool:
-        return redis.ConnectionPool(
-            connection_class=SSLConnection if self.options.tls else Connection,
-            max_connections=2**31,
+    def _node(self, address: Address) -> Node:
+        # Whoever comes second gets what came first.
+        return self._nodes.get(address) or self._nodes.setdefault(address, Node(partial(self._make, address)))
+
+    def _make(self, address: Address, purpose: Purpose | None = None) -> Any:
+        kind = SSLConnection if self.options.tls else Connection
+        return kind(
             host=address[0],
             port=address[1],
             # Repeating is decided here alone: a blind repeat on the same node would lose messages.
             retry=Retry(NoBackoff(), 0),
+            redis_connect_func=introduction(purpose or self.purpose, self.options.client_name),
             **self.options.connection_arguments(),
         )
 
-    def connect(self, key: str) -> NodeConnection:
+    def connect(self, key: str, purpose: Purpose = "commands") -> NodeConnection:
         """Open a connection of one's own to the primary of `key`, for a blocking command.
 
         Raises:
             redis.exceptions.RedisError: It cannot be reached, or the topology cannot be read.
         """
-        # Not from the pool: it never forgets a connection it has made, and has room for so many.
-        pool = self._client(self.primary(key)).connection_pool
-        return NodeConnection(pool.connection_class(**pool.connection_kwargs))
+        address = self.primary(key)
+        started = time.monotonic()
+        try:
+            connection = NodeConnection(self._make(address, purpose))
+        except (exceptions.RedisError, OSError) as error:
+            self.failed(address, error, started)
+            raise
+        if self._outages.open:
+            self._outages.served(key_slot(key.encode()), address)
+        return connection
+
+    def failed(self, address: Address, error: Exception, started: float, key: str | None = None) -> None:
+        """Note for log and counters that a node did not serve a request.
+
+        Args:
+            address: The node.
+            error: How it failed.
+            started: When the request was begun, on the monotonic clock.
+            key: The request's key.
+        """
+        if isinstance(error, BROKEN):
+            count("connections_lost")
+        # One that is no primary any more is not missed: a client that has not heard of it yet may still ask it.
+        spans = spans_of(address, _newest.get(self.options.seeds, ()))
+        if key is not None and isinstance(error, exceptions.TryAgainError):
+            # Only this slot: its migration was left half-way.
+            slot = key_slot(key.encode())
+            self._outages.failed(f"slot {slot} on {name(address)}", [(slot, slot)], error, started)
+        elif spans:
+            self._outages.failed(f"shard {name(address)} ({slots_named(spans)})", spans, error, started)
 
     def covered(self) -> int:
         """How many slots a primary serves, as far as known."""
         return sum(last - first + 1 for first, last, _ in self._ranges)
 
-    def describe(self) -> dict[str, dict[str, Any]]:
+    def describe(self) -> dict[str, dict[str, str]]:
         """What each primary says of itself (INFO), by its address.
 
         Raises:
             redis.exceptions.RedisError: One did not answer.
         """
         primaries = sorted({address for _, _, address in self._ranges})
-        return {_name(address): self._client(address).info() for address in primaries}
+        return {name(address): _fields(self._node(address).ask(command("INFO"))) for address in primaries}
 
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
-            for client in self._nodes.values():
-                client.connection_pool.disconnect()
+            for node in self._nodes.values():
+                node.close()
             self._nodes.clear()
             self._ranges = ()
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
-    def once(self, key: str, *command: Any) -> Any:
+    def once(self, key: str, *parts: Part) -> Any:
         """Run one command on the primary of `key`, following redirections but not waiting for anything.
 
         Raises:
             redis.exceptions.RedisError: As the server or the connection says; the topology has then been marked stale.
         """
-        return self._attempt(key, lambda execute: execute(*command))
+        request = command(*parts)
+        return self._attempt(key, lambda ask: ask(request))
 
     def script_once(self, script: Script, keys: Sequence[str], args: Sequence[Any], replicas: int = 0) -> Any:
         """Run one script, as `once` does a command.
@@ -216,54 +261,54 @@ class Cluster:
             NotReplicatedError: Fewer did within a second.
             redis.exceptions.RedisError: As for `once`.
         """
+        request = script_call(script, keys, args)
 
-        def run(execute: Execute) -> Any:
+        def run(ask: Ask) -> Any:
             try:
-                reply = execute("EVALSHA", script.sha, len(keys), *keys, *args)
+                reply = ask(request)
             except exceptions.NoScriptError:
-                reply = execute("EVAL", script.source, len(keys), *keys, *args)
-            if replicas and (confirmed := execute("WAIT", replicas, WAIT_MS)) < replicas:
+                reply = ask(command("EVAL", script.source, len(keys), *keys, *args))
+            if replicas and (confirmed := ask(command("WAIT", replicas, WAIT_MS))) < replicas:
                 raise NotReplicatedError(f"{confirmed} of {replicas} replicas confirmed")
             return reply
 
-        return self._attempt(keys[0], run, one_connection=replicas > 0)
+        return self._attempt(keys[0], run)
 
-    @contextmanager
-    def _executor(self, address: Address, *, one_connection: bool) -> Iterator[Execute]:
-        client = self._client(address)
-        if not one_connection:
-            yield client.execute_command
-        else:
-            # WAIT is about what its own connection wrote.
-            with redis.Redis(connection_pool=client.connection_pool, single_connection_client=True) as single:
-                yield single.execute_command
-
-    def _attempt(self, key: str, run: Callable[[Execute], Any], *, one_connection: bool = False) -> Any:
+    def _attempt(self, key: str, run: Callable[[Ask], Any]) -> Any:
         address = self.primary(key)
+        started = time.monotonic()
         try:
-            with self._executor(address, one_connection=one_connection) as execute:
-                return run(execute)
+            with self._node(address).one_connection() as ask:
+                reply = run(ask)
+            if self._outages.open:
+                self._outages.served(key_slot(key.encode()), address)
+            return reply
         except exceptions.MovedError as error:
+            count("moved")
             self._refreshed_at = 0.0
             self.refresh(avoid=address)
             moved = (error.host or address[0], int(error.port))
-            with self._executor(moved, one_connection=one_connection) as execute:
-                return run(execute)
+            with self._node(moved).one_connection() as ask:
+                return run(ask)
         except exceptions.AskError as error:
+            count("asked")
             return self._asking((error.host or address[0], int(error.port)), run)
         except exceptions.AuthenticationError as error:
+            self.failed(address, error, started)
             if self.options.credential_provider is None:
                 raise
             # They are being rotated: the provider's next answer may fit.
-            raise ClusterUnavailableError(f"{_name(address)} refused the credentials: {error}") from error
-        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+            raise ClusterUnavailableError(f"{name(address)} refused the credentials: {error}") from error
+        except BROKEN as error:
+            self.failed(address, error, started)
             if is_retryable(error):
-                # Idle connections of the pool are as dead as this one.
-                self._client(address).connection_pool.disconnect(inuse_connections=False)
+                # The idle connections are as dead as this one.
+                self._node(address).close()
                 self._mark_stale(address)
             raise
         except exceptions.ResponseError as error:
             if is_retryable(error):
+                self.failed(address, error, started, key)
                 self._mark_stale(address)
             raise
 
@@ -273,28 +318,28 @@ class Cluster:
         except (exceptions.RedisError, OSError, ConfigurationError) as error:
             logger.debug("topology not readable: %s", error)
 
-    def _asking(self, address: Address, run: Callable[[Execute], Any]) -> Any:
-        with self._executor(address, one_connection=True) as execute:
+    def _asking(self, address: Address, run: Callable[[Ask], Any]) -> Any:
+        with self._node(address).one_connection() as ask:
 
-            def ask(*command: Any) -> Any:
+            def asking(request: bytes) -> Any:
                 # It holds for the next command on the same connection only.
-                execute("ASKING")
-                return execute(*command)
+                ask(command("ASKING"))
+                return ask(request)
 
-            return run(ask)
+            return run(asking)
 
-    def call(self, key: str, *command: Any, deadline: float | None = None) -> Any:
+    def call(self, key: str, *parts: Part, deadline: float | None = None) -> Any:
         """Run one command that may be repeated, waiting out failovers and migrations.
 
         Args:
             key: The key whose slot's primary is asked.
-            *command: The command and its arguments.
+            *parts: The command and its arguments.
             deadline: Seconds; None takes the option `retry_deadline`.
 
         Raises:
             ClusterUnavailableError: Still not served at the deadline.
         """
-        return self._persist(lambda _: self.once(key, *command), key, deadline)
+        return self._persist(lambda _: self.once(key, *parts), key, deadline)
 
     def script(
         self,
@@ -326,21 +371,20 @@ class Cluster:
         """
         by_primary: dict[Address, list[int]] = {}
         unserved: list[int] = []
-        for index, command in enumerate(commands):
+        for index, (_, key, *_) in enumerate(commands):
             try:
-                by_primary.setdefault(self.primary(command[1]), []).append(index)
+                by_primary.setdefault(self.primary(key), []).append(index)
             except ClusterUnavailableError:
                 unserved.append(index)
         replies: list[Any] = [None] * len(commands)
         for index in unserved:
             replies[index] = self.call(commands[index][1], *commands[index])
         for address, indices in by_primary.items():
-            pipeline = self._client(address).pipeline(transaction=False)
-            for index in indices:
-                pipeline.execute_command(*commands[index])
+            started = time.monotonic()
             try:
-                answers = pipeline.execute(raise_on_error=False)
-            except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+                answers = self._node(address).ask_all([command(*commands[index]) for index in indices])
+            except BROKEN as error:
+                self.failed(address, error, started)
                 answers = [error] * len(indices)
             for index, answer in zip(indices, answers, strict=True):
                 # One that was redirected or lost is asked again by itself.
@@ -374,11 +418,12 @@ def backoff(attempt: int) -> float:
     return pause * random.uniform(0.7, 1.3)
 
 
+def _fields(info: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in info.decode().splitlines())
+    return {field: value for field, colon, value in lines if colon}
+
+
 def _address(node: Sequence[Any], asked: Address) -> Address:
     host = node[0].decode() if isinstance(node[0], bytes) else str(node[0] or "")
     # A node that does not know its own address answers with an empty one: it is the one that was asked.
     return (host if host not in ("", "?") else asked[0], int(node[1]))
-
-
-def _name(address: Address) -> str:
-    return f"{address[0]}:{address[1]}"

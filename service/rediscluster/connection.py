@@ -1,8 +1,26 @@
-"""A connection of one's own to a node, for commands that block or push: send, wait for the socket, read."""
+"""Connections to a node: their names, and one of one's own for commands that block or push."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from .activity import count
+from .naming import Purpose, client_name
+
+
+def introduction(purpose: Purpose, prefix: str | None) -> Callable[[Any], None]:
+    """What a connection of redis-py does once its socket is open (`redis_connect_func`): log in and say its name.
+
+    The name is made then and not before: a pool may outlive a fork, and the child is another process.
+    """
+
+    def introduce(connection: Any) -> None:
+        connection.client_name = client_name(purpose, prefix)
+        connection.on_connect()
+        count("connections")
+
+    return introduce
 
 
 class NodeConnection:

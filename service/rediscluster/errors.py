@@ -42,7 +42,11 @@ _FINAL_TYPES = (exceptions.AuthenticationError, exceptions.AuthorizationError)
 
 #: What kombu and Celery must treat as a lost connection. RedisClusterException is a plain Exception and MovedError a
 #: ResponseError: without them a worker ends with "Unrecoverable error" at a failover.
-CONNECTION_ERRORS: tuple[type[Exception], ...] = (*_RETRYABLE_TYPES, exceptions.RedisClusterException)
+CONNECTION_ERRORS: tuple[type[Exception], ...] = (
+    ClusterUnavailableError,
+    *_RETRYABLE_TYPES,
+    exceptions.RedisClusterException,
+)
 
 
 def is_retryable(error: Exception) -> bool:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from kombu.transport.base import to_rabbitmq_queue_arguments  # type: ignore[attr-defined] # the stubs lack it
+from kombu.utils.json import dumps, loads
 
 from .broker import Ack, Delivery
 
@@ -44,18 +45,39 @@ def due_ms(message: Mapping[str, Any]) -> int:
     return max(0, int(moment.timestamp() * 1000))
 
 
-def received(payload: dict[str, Any], delivery: Delivery) -> dict[str, Any]:
-    """A stored message as kombu expects it, with this delivery's tag."""
-    properties = payload["properties"]
+def pack(message: Mapping[str, Any]) -> bytes:
+    """A message as it is stored: everything but the body as JSON in one line, then the body as it is."""
+    head = {name: value for name, value in message.items() if name != "body"}
+    body = message["body"]
+    return b"%b\n%b" % (dumps(head, separators=(",", ":")).encode(), body.encode() if isinstance(body, str) else body)
+
+
+def unpack(payload: bytes) -> dict[str, Any]:
+    """The reverse of `pack`; the body is bytes.
+
+    Raises:
+        ValueError: It is not such a message.
+    """
+    head, _, body = payload.partition(b"\n")
+    message = loads(head)
+    if not isinstance(message, dict):
+        raise ValueError("the head of the message is not a JSON object")
+    return message | {"body": body}
+
+
+def received(delivery: Delivery) -> dict[str, Any]:
+    """A stored message as kombu expects it, with this delivery's tag; raises as `unpack`, or KeyError."""
+    message = unpack(delivery.payload)
+    properties = message["properties"]
     properties["delivery_tag"] = delivery.tag
     properties[_HELD] = [delivery.queue.queue, delivery.queue.part, *astuple(delivery.ack)]
     if delivery.returns:
         properties.setdefault("delivery_info", {})["redelivered"] = True
-        payload["headers"]["redelivered"] = True
-    if due_ms(payload):
+        message["headers"]["redelivered"] = True
+    if due_ms(message):
         # It waited in the cluster: the worker must not hold it for another while because its clock is late.
-        payload["headers"]["eta"] = None
-    return payload
+        message["headers"]["eta"] = None
+    return message
 
 
 def held(properties: Mapping[str, Any]) -> tuple[str, int, Ack] | None:

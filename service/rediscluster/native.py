@@ -27,9 +27,33 @@ def _original(module: ModuleType, name: str) -> Any:
     return getattr(module, name, None)
 
 
+#: The threads that `start_thread` started and that still run.
+_threads: set[int] = set()
+
+
 def start_thread(run: Callable[[], None]) -> None:
     """Run a function in a native thread that does not keep the process alive."""
-    _original(_thread, "start_new_thread")(run, ())
+    identity = _original(_thread, "get_ident")
+
+    def registered() -> None:
+        _threads.add(identity())
+        try:
+            run()
+        finally:
+            _threads.discard(identity())
+
+    _original(_thread, "start_new_thread")(registered, ())
+
+
+def in_native_thread() -> bool:
+    """Whether the caller runs in a thread of `start_thread`."""
+    return _original(_thread, "get_ident")() in _threads
+
+
+def locks_are_green() -> bool:
+    """Whether the locks of `threading` cannot be shared with a native thread: eventlet's; gevent's can."""
+    eventlet_patcher = sys.modules.get("eventlet.patcher")
+    return eventlet_patcher is not None and bool(eventlet_patcher.is_monkey_patched("thread"))
 
 
 class Gate:

@@ -58,7 +58,7 @@ class Options:
         socket_connect_timeout: Seconds to wait for a connection.
         fanout_length: About how many messages the stream of a fanout exchange keeps.
         fanout_expires: Seconds after which an unused fanout stream goes away.
-        client_name: Name shown by CLIENT LIST.
+        client_name: Stands in front of every connection's name, as CLIENT LIST shows it.
         credential_provider: Source of user name and password for each connection, instead of the URL's.
         ssl_ca_certs: File with the authorities to trust; None means the system's.
         ssl_certfile: Client certificate.

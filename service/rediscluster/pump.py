@@ -5,25 +5,28 @@ Whatever a consumer must react to, it says to the consumer's `Inbox`; it never d
 
 from __future__ import annotations
 
-import logging
 import math
+import os
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 from redis import exceptions
 
+from .activity import tell_summaries
 from .broker import Broker
-from .cluster import Address, backoff
+from .cluster import BROKEN, backoff
 from .connection import NodeConnection
 from .errors import ConfigurationError
+from .logs import logger_for
 from .native import Bell, Gate, readable, start_thread
+from .topology import Address
 from .watch import FanoutReader, Watch
 
 if TYPE_CHECKING:
     from .session import Session
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 #: Seconds for which acks may wait for the next request of a consumer.
 FLUSH_AFTER = 0.1
@@ -33,6 +36,9 @@ OVERDUE = 5.0
 REFRESH = 0.5
 #: Seconds after which the server has noticed that a connection was closed, and gives it no token any more.
 FAREWELL = 0.05
+
+#: The process whose lease thread started last: a child inherits the note and not the thread.
+_started_in: int | None = None
 
 
 class _Blocked:
@@ -80,8 +86,18 @@ class Pump:
             # Its own connections: under gevent and eventlet those of the other threads belong to their hub.
             self._broker = Broker(self._session.options)
             self._broker.cluster.on_change = self._session.on_topology_change
+            self._broker.cluster.purpose = "renew"
             self._running = True
             start_thread(self._run)
+            self._tell_start()
+
+    def _tell_start(self) -> None:
+        global _started_in
+        forked = _started_in not in (None, os.getpid())
+        after = f", after a fork of process {_started_in}" if forked else ""
+        lease = self._session.options.lease
+        logger.info("lease thread started%s: leases of %g s are renewed every %.1f s", after, lease, lease / 3)
+        _started_in = os.getpid()
 
     def stop(self) -> None:
         """End the thread, and wait for it: one that outlives the interpreter crashes it under eventlet."""
@@ -141,6 +157,7 @@ class Pump:
         self._wait(min(self._renew_at, self._temporary_at))
         self._check_times()
         self._take_commands()
+        tell_summaries()
         self._temporary_at = self._session.refresh_temporary(self._broker)
         now = time.monotonic()
         if self._flush_at and now >= self._flush_at:
@@ -191,7 +208,8 @@ class Pump:
         now = time.monotonic()
         for number, blocked in list(self._blocked.items()):
             if now >= blocked.overdue_at:
-                logger.warning("%s:%d does not answer; reconnecting", *blocked.address)
+                silent = exceptions.TimeoutError("no reply to a command that should have ended by itself")
+                self._broker.cluster.failed(blocked.address, silent, blocked.overdue_at - OVERDUE)
                 del self._blocked[number]
                 self._lost(blocked.watch, blocked.connection, blocked.address)
         if self._timers and now >= self._refresh_at:
@@ -258,7 +276,7 @@ class Pump:
                 connection = None
             command = watch.command(self._broker)
             if connection is None:
-                connection = self._broker.cluster.connect(watch.key)
+                connection = self._broker.cluster.connect(watch.key, watch.purpose)
             connection.send(*command)
             self._blocked[connection.fileno] = _Blocked(watch, connection, address)
         except (exceptions.RedisError, OSError, ConfigurationError) as error:
@@ -271,6 +289,8 @@ class Pump:
             reply = connection.read()
         except (exceptions.RedisError, OSError) as error:
             logger.debug("lost the watch on %s: %s", watch.key, error)
+            if isinstance(error, BROKEN):
+                self._broker.cluster.failed(blocked.address, error, time.monotonic())
             self._lost(watch, connection, blocked.address)
             return
         self._idle[watch] = (connection, blocked.address)

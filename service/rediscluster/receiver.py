@@ -6,15 +6,18 @@ thread found out.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from .activity import place
 from .broker import Delivery
 from .cluster import backoff
 from .errors import is_retryable
 from .keys import QueueKeys
+from .logs import write_left
 from .native import Bell, wait_readable
 from .watch import Entries, FanoutReader, Watch
 
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
     from .channel import Channel
     from .session import Session
 
+logger = logging.getLogger(__name__)
+
+#: Failed requests in a row after which the log says that a queue cannot be consumed.
+STOPPED_AFTER = 2
 #: Seconds before a queue is looked at again that another thread of the process was asking.
 BUSY = 0.01
 #: Messages leased at once by a consumer without a prefetch limit.
@@ -160,6 +167,7 @@ class Receiver:
             self._again = True
             return
         self._serving = True
+        write_left()
         try:
             self._again = False
             while self._woken:
@@ -214,12 +222,17 @@ class Receiver:
             pause = max(backoff(station.failures), 2 * (time.monotonic() - started))
             self.session.pump.watch(station.watch, 0.0, after=pause)
             station.failures += 1
+            if station.failures == STOPPED_AFTER:
+                where = place(station.queue, self.session.broker.cluster)
+                logger.warning("queue %s: no messages can be taken, trying again: %s", where, error)
             return
         if settlement is None:
             # Somebody else of this process is at it.
             station.look, station.armed = False, True
             self.session.pump.watch(station.watch, 0.0, after=BUSY)
             return
+        if station.failures >= STOPPED_AFTER:
+            logger.info("queue %s: messages can be taken again", place(station.queue, self.session.broker.cluster))
         station.failures = 0
         station.due_in = settlement.watch
         station.look = settlement.remaining > 0

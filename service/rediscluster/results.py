@@ -16,10 +16,11 @@ from celery import states
 from celery.backends.asynchronous import BaseResultConsumer
 from redis import exceptions
 
-from .cluster import Address, backoff
+from .cluster import BROKEN, backoff
 from .connection import NodeConnection
 from .errors import is_retryable
 from .native import wait_readable
+from .topology import Address
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ class ResultConsumer(BaseResultConsumer):
             try:
                 address = cluster.primary(key)
                 if address not in self._connections:
-                    self._connections[address] = cluster.connect(key)
+                    self._connections[address] = cluster.connect(key, "subscribe")
                 self._connections[address].send("SSUBSCRIBE", key)
                 self._pending[key] = address
                 self._failures = 0
@@ -215,6 +216,8 @@ class ResultConsumer(BaseResultConsumer):
                         self._pending[channel.decode()] = None
             except (exceptions.RedisError, OSError) as error:
                 logger.debug("subscriptions of %s:%d lost: %s", *address, error)
+                if isinstance(error, BROKEN):
+                    self.backend.client.cluster.failed(address, error, time.monotonic())
                 self._drop(address)
         return values
 

@@ -7,8 +7,8 @@ from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 
-#: Scripts that work on one key of their own and not on a queue's.
-_ONE_KEY = frozenset({"broadcast", "store"})
+#: Scripts that work on keys of their own and not on a queue's.
+_OWN_KEYS = frozenset({"broadcast", "store", "increment"})
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def load(name: str) -> Script:
     """
     folder = files(__package__).joinpath("lua")
     source = folder.joinpath(f"{name}.lua").read_text("utf-8")
-    if name not in _ONE_KEY:
+    if name not in _OWN_KEYS:
         first, _, body = source.partition("\n")
         source = f"{first}\n{folder.joinpath('lib.lua').read_text('utf-8')}\n{body}"
     return script(name, source)

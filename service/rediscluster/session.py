@@ -7,7 +7,6 @@ an acknowledgement through a closed channel must arrive.
 from __future__ import annotations
 
 import atexit
-import logging
 import math
 import os
 import time
@@ -19,16 +18,19 @@ from uuid import uuid4
 
 from redis import exceptions
 
-from .broker import Ack, Binding, Broker, Delivery, NoQueueError, Settlement
+from . import notes
+from .activity import count, place
+from .broker import DELIVERY_LIMIT, Ack, Binding, Broker, Delivery, NoQueueError, Settlement
 from .checks import check_quietly
 from .cluster import backoff
 from .errors import is_retryable
 from .keys import QueueKeys
+from .logs import logger_for
 from .native import Gate
 from .options import Options
 from .pump import Pump
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 #: Seconds of acks that are repeated when a primary changed: the old one may not have replicated them.
 REPEAT_ACKS = 5.0
@@ -94,7 +96,10 @@ class Session:
         self.lines: dict[QueueKeys, Line] = {}
         #: How far each fanout queue of this process has been read.
         self.fanout_cursors: dict[str, str] = {}
-        self._silent: set[QueueKeys] = set()
+        #: Since when the leases of a queue cannot be renewed, on the monotonic clock.
+        self._silent: dict[QueueKeys, float] = {}
+        #: Deliveries whose lease is known to be lost.
+        self._lost: set[str] = set()
         self._temporary: dict[QueueKeys, Temporary] = {}
         self._watched: dict[str, weakref.ref[Any]] = {}
         self._dropped: deque[str] = deque()
@@ -166,6 +171,7 @@ class Session:
         line.take_recent(until=now - REPEAT_ACKS)
         for delivery in settlement.deliveries:
             self.held[delivery.tag] = delivery
+        notes.taken_again(broker.cluster, settlement.deliveries, self.options.delivery_limit)
         if settlement.deliveries:
             self.pump.start()
         return settlement
@@ -224,6 +230,8 @@ class Session:
             return None
         leases = [delivery.ack.lease]
         queue = delivery.queue
+        if lost and delivery.losses >= self.options.delivery_limit:
+            notes.buried(self.broker.cluster, delivery, DELIVERY_LIMIT)
         self._do(queue, lambda broker: broker.release(queue, leases, lost=lost, delay=delay, deadline=0))
         return queue
 
@@ -239,6 +247,7 @@ class Session:
             return None
         leases = [delivery.ack.lease]
         queue = delivery.queue
+        notes.buried(self.broker.cluster, delivery, reason)
         self._do(queue, lambda broker: broker.bury(queue, leases, reason, deadline=0))
         return queue
 
@@ -351,6 +360,8 @@ class Session:
         for delivery in list(self.held.values()):
             by_queue.setdefault(delivery.queue, []).append(delivery)
         complete = True
+        self._lost.intersection_update(list(self.held))
+        self._silent = {queue: since for queue, since in self._silent.items() if queue in by_queue}
         # Those that did not answer the last time come last: waiting for them must not cost the others their leases.
         for queue, deliveries in sorted(by_queue.items(), key=lambda item: item[0] in self._silent):
             leases = {delivery.ack.lease: delivery for delivery in deliveries}
@@ -359,18 +370,22 @@ class Session:
             except NoQueueError:
                 lost = list(leases)
             except (exceptions.RedisError, OSError) as error:
-                logger.warning("leases of %s not renewed, trying again: %s", queue.queue, error)
-                self._silent.add(queue)
+                count("renewals_failed")
+                if queue not in self._silent:
+                    where = place(queue, broker.cluster)
+                    logger.warning("queue %s: %d leases not renewed, trying again: %s", where, len(leases), error)
+                    self._silent[queue] = time.monotonic()
                 complete = False
                 continue
-            self._silent.discard(queue)
+            since = self._silent.pop(queue, None)
+            if since is not None:
+                took = time.monotonic() - since
+                logger.info("queue %s: leases renewed again after %.1f s", place(queue, broker.cluster), took)
             for lease in lost:
-                if leases[lease].tag in self.held:
-                    logger.warning(
-                        "message %s of %s is no longer ours: another worker may run it too",
-                        leases[lease].ack.message_id,
-                        queue.queue,
-                    )
+                delivery = leases[lease]
+                if delivery.tag in self.held and delivery.tag not in self._lost:
+                    self._lost.add(delivery.tag)
+                    notes.lease_lost(broker.cluster, delivery)
         return complete
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ class QueueStats:
         acked: Messages whose work was done.
         redelivered: Returns to the queue, for whatever reason.
         recovered: Those of them that came back because their lease ended.
+        buried: Messages moved to the dead list, whether they are still there or not.
     """
 
     ready: dict[int, int] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class QueueStats:
     acked: int = 0
     redelivered: int = 0
     recovered: int = 0
+    buried: int = 0
 
     @property
     def depth(self) -> int:
@@ -45,11 +47,26 @@ class QueueStats:
         return sum(self.ready.values()) + self.due
 
 
+@dataclass(frozen=True)
+class PartStats:
+    """A part of a queue, and where it is.
+
+    Attributes:
+        part: Its number; 0 is the only part of a queue that is not split.
+        node: `host:port` of the primary that serves it.
+        stats: What is in it.
+    """
+
+    part: int
+    node: str
+    stats: QueueStats
+
+
 def sum_of(parts: Sequence[QueueStats]) -> QueueStats:
     """The parts of a queue as one."""
     if len(parts) == 1:
         return parts[0]
-    names = ("delayed", "due", "leased", "dead", "published", "acked", "redelivered", "recovered")
+    names = ("delayed", "due", "leased", "dead", "published", "acked", "redelivered", "recovered", "buried")
     counts: dict[str, int] = {name: sum(getattr(part, name) for part in parts) for name in names}
     ready = {priority: sum(part.ready.get(priority, 0) for part in parts) for priority in range(11)}
     return QueueStats(ready=ready, oldest_age=max(part.oldest_age for part in parts), **counts)
@@ -65,6 +82,7 @@ class BrokerInspector:
             ConfigurationError: The URL or an option is wrong.
         """
         self._broker = Broker(parse(url, transport_options))
+        self._broker.cluster.purpose = "inspect"
 
     def stats(self, queue: str) -> QueueStats:
         """Count what is in a queue; all zero when it does not exist.
@@ -73,6 +91,12 @@ class BrokerInspector:
             ClusterUnavailableError: Its shard did not answer before the deadline.
         """
         return sum_of([self._part(part) for part in self._broker.parts(queue)])
+
+    def parts(self, queue: str) -> list[PartStats]:
+        """As `stats`, for each part of the queue by itself."""
+        parts = self._broker.parts(queue)
+        counted = [(part, self._part(part)) for part in parts]
+        return [PartStats(part.part, self._broker.cluster.where(part.meta), stats) for part, stats in counted]
 
     def _part(self, part: QueueKeys) -> QueueStats:
         exists, delayed, due, leased, dead, now, oldest, counters, ready = self._broker.stats(part)
@@ -90,6 +114,7 @@ class BrokerInspector:
             acked=count["acked"],
             redelivered=count["returned"],
             recovered=count["recovered"],
+            buried=count["buried"],
         )
 
     def close(self) -> None:

@@ -44,6 +44,10 @@ class Transport(virtual.Transport):
         tls = {k: given[k] for k in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname") if k in given}
         self.session = session_for(parse(client.hostname, client.transport_options, **tls))
         self.receiver = Receiver(self.session)
+        #: Milliseconds after which temporary queues go away unused, by name.
+        self.expires: dict[str, int] = {}
+        #: Stream, place in it and routing key of fanout queues, by name.
+        self.fanout_cursors: dict[str, tuple[str, str, str]] = {}
         self._loop: Any = None
 
     def driver_version(self) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from redis import exceptions
 
+from .activity import count
 from .broker import Broker
 from .keys import QueueKeys
+from .logs import logger_for
+from .naming import Purpose
+
+logger = logger_for(__name__)
 
 #: Seconds a fanout reader blocks.
 FANOUT_BLOCK = 30.0
@@ -28,6 +33,8 @@ class Inbox(Protocol):
 
 class Watch:
     """Waits for a queue's wake token on a connection of its own."""
+
+    purpose: ClassVar[Purpose] = "wake"
 
     def __init__(self, inbox: Inbox, queue: QueueKeys) -> None:
         self.inbox = inbox
@@ -67,6 +74,8 @@ class Watch:
 class FanoutReader(Watch):
     """Reads the stream of a fanout exchange from where it was bound."""
 
+    purpose: ClassVar[Purpose] = "fanout"
+
     def __init__(self, inbox: Inbox, queue: QueueKeys, stream: str, cursor: str) -> None:
         super().__init__(inbox, queue)
         self.stream = stream
@@ -82,7 +91,18 @@ class FanoutReader(Watch):
         """The blocking command."""
         if self.failures:
             # After a failover the new primary may not have come as far: waiting for a later id would miss messages.
-            self.cursor = clamp(self.cursor, last_id(broker, self.stream))
+            known = last_id(broker, self.stream)
+            earlier = clamp(self.cursor, known)
+            if earlier != self.cursor:
+                count("fanout_clamped")
+                logger.info(
+                    "broadcasts in %s on %s: its primary knows %s and had sent %s; reading goes on from there",
+                    self.stream,
+                    broker.cluster.where(self.stream),
+                    known,
+                    self.cursor,
+                )
+            self.cursor = earlier
         return ("XREAD", "COUNT", 200, "BLOCK", int(self._seconds * 1000), "STREAMS", self.stream, self.cursor)
 
     def answered(self, reply: Any) -> bool:

@@ -55,7 +55,7 @@ class Plan:
 
 def make_app(plan: Plan) -> Celery:
     """The app of a plan, with the fleet's settings where they matter to faults."""
-    app = Celery("faults", broker=plan.url, backend=plan.url, task_cls=Task, set_as_current=False)
+    app: Celery = Celery("faults", broker=plan.url, backend=plan.url, task_cls=Task, set_as_current=False)
     app.conf.update(
         broker_transport_options=plan.options,
         broker_connection_retry_on_startup=True,

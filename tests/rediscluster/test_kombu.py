@@ -244,6 +244,20 @@ def test_fanout_reaches_everyone_bound_and_nobody_else(cluster: LocalCluster) ->
             consumer.cancel()
 
 
+def test_a_broadcast_queue_may_be_declared_on_another_channel(connection: Connection) -> None:
+    exchange = Exchange(f"fanout-{uuid4().hex}", type="fanout")
+    queue = Queue(f"declared-{exchange.name}", exchange)
+    queue(connection.channel()).declare()
+    producer = Producer(connection.channel(), exchange=exchange)
+    producer.publish("after it was bound")
+    got: list[Any] = []
+    with Consumer(connection.default_channel, [queue], no_ack=True, on_message=lambda m: got.append(m.payload)):
+        producer.publish("after it was consumed")
+        while len(got) < 2:
+            connection.drain_events(timeout=5)
+    assert got == ["after it was bound", "after it was consumed"]
+
+
 def test_an_expired_reply_queue_is_not_made_again(connection: Any, cluster: LocalCluster) -> None:
     name = f"reply-{uuid4().hex}"
     exchange = Exchange("replies", type="direct", durable=False)

@@ -62,6 +62,13 @@ def test_the_body_of_a_chord_is_sent_though_the_last_count_was_repeated(backend:
     assert not other[3]
 
 
+def test_a_chord_that_grows_is_counted_once_though_the_reply_was_lost(backend: Any, monkeypatch: Any) -> None:
+    cluster, group = backend.client.cluster, uuid4().hex
+    monkeypatch.setattr(cluster, "script_once", lose_first_reply(cluster.script_once))
+    assert [backend.add_to_chord(group, None), backend.add_to_chord(group, None)] == [None, None]
+    assert backend.client.get(backend.get_key_for_group(group, ".t")) == b"2"
+
+
 def test_a_lease_is_not_lost_with_the_reply(session: Session, monkeypatch: Any) -> None:
     broker = session.broker
     queue = broker.keys(f"lost-{uuid4().hex}")

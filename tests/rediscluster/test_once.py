@@ -55,9 +55,7 @@ def queue(plan: Plan) -> Iterator[tuple[Broker, QueueKeys]]:
 
 def take(broker: Broker, keys: QueueKeys, session: str) -> Delivery:
     """Take the only message, in time."""
-    found: list[Delivery] = []
-    eventually(lambda: found.extend(broker.settle(keys, session, 1, 1).deliveries) or found, f"{session} gets it")
-    return found[0]
+    return eventually(lambda: broker.settle(keys, session, 1, 1).deliveries, f"{session} gets it")[0]
 
 
 def test_a_task_completes_under_a_lease_that_holds_and_only_once(queue: tuple[Broker, QueueKeys]) -> None:
@@ -159,16 +157,16 @@ def nothing() -> int:
 
 def test_it_needs_late_acks_and_this_transport(app: Celery) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"task early: once=True needs acks_late=True"):
-        app.task(name="early", once=True, acks_late=False)(nothing).run()
+        app.task(name="early", shared=False, once=True, acks_late=False)(nothing).run()
     other = Celery("other", broker="memory://", backend="cache+memory://", task_cls=Task, set_as_current=False)
     other.conf.task_acks_late = True
-    task = other.task(name="elsewhere", once=True)(nothing)
+    task = other.task(name="elsewhere", shared=False, once=True)(nothing)
     task.push_request(called_directly=False, is_eager=False, properties={}, id="1")
     with pytest.raises(ImproperlyConfigured, match=r"task elsewhere: once=True works on a rediscluster:// broker only"):
         task()
 
 
 def test_called_directly_or_eagerly_it_is_an_ordinary_function(app: Celery) -> None:
-    task = app.task(name="plain", once=True)(nothing)
+    task = app.task(name="plain", shared=False, once=True)(nothing)
     assert task() == 1
     assert task.apply().get() == 1

@@ -27,6 +27,8 @@ class State:
     leased: int = 1
     dead: int = 4
     oldest_age: float = 1.5
+    recovered: int = 0
+    buried: int = 0
 
 
 class CloudWatch:
@@ -64,6 +66,23 @@ def test_metric_data() -> None:
     dimensions = [{"Name": "Stack", "Value": "shop"}, {"Name": "Queue", "Value": "celery"}]
     assert all(entry["Dimensions"] == dimensions for entry in data)
     assert all(entry["StorageResolution"] == 1 and entry["Timestamp"] == NOW for entry in data)
+
+
+def test_what_happened_between_two_beats_is_published_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Recoveries as a metric of their own; a queue that was made anew begins at zero."""
+    readings = iter([State(recovered=5, buried=1), State(recovered=8, buried=3, dead=2), State()])
+    cloudwatch = CloudWatch()
+    monitor = Monitor("shop", lambda _: next(readings), cloudwatch, queues=("celery",))
+    for _ in range(3):
+        monitor.publish()
+    recovered = [
+        [entry["Value"] for entry in data if entry["MetricName"] == "QueueRecovered"] for _, data in cloudwatch.requests
+    ]
+    assert recovered == [[], [3.0], [0.0]]
+    assert caplog.messages == [
+        "queue celery: 3 messages came back, their holders stopped renewing leases",
+        "queue celery: 2 messages moved to the dead list, 2 are there",
+    ]
 
 
 def test_one_request_for_all_queues() -> None:

@@ -1,0 +1,106 @@
+"""A node of the cluster: the connections that are kept to it, and packed commands on them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from redis import exceptions
+
+#: Sends a packed command and returns the reply.
+Ask = Callable[[bytes], Any]
+
+#: Seconds after which an unused connection is looked at before it is used again: the server may have closed it.
+IDLE_SECONDS = 1.0
+
+
+class Node:
+    """Connections to one server. All methods may be called from any thread, and raise what redis-py raises.
+
+    redis-py's client and pool do this too, for three times the time of a request: they allow for much that does not
+    occur here. Nothing is repeated: that is decided by the caller, who knows what may be.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        """`make` returns a connection of redis-py, which connects when it is first used."""
+        self._make = make
+        self._idle: deque[tuple[Any, float]] = deque()
+        self._pid = os.getpid()
+
+    def ask(self, request: bytes) -> Any:
+        """Send a packed command; returns its reply as the server sent it."""
+        with self.one_connection() as ask:
+            return ask(request)
+
+    @contextmanager
+    def one_connection(self) -> Iterator[Ask]:
+        """Send packed commands over one connection: for those that are about the one before."""
+        with self._connection() as connection:
+
+            def ask(request: bytes) -> Any:
+                connection.send_packed_command([request], check_health=False)
+                return connection.read_response()
+
+            yield ask
+
+    def ask_all(self, requests: Sequence[bytes]) -> list[Any]:
+        """Send packed commands in one round trip; returns their replies, those that are errors among them."""
+        with self._connection() as connection:
+            connection.send_packed_command([b"".join(requests)], check_health=False)
+            return [_reply(connection) for _ in requests]
+
+    def close(self) -> None:
+        """Close the connections that nobody uses at the moment."""
+        while self._idle:
+            try:
+                connection, _ = self._idle.pop()
+            except IndexError:
+                return
+            connection.disconnect()
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        connection = self._idle_connection() or self._make()
+        try:
+            yield connection
+        except exceptions.ResponseError:
+            # The reply was read to its end.
+            self._idle.append((connection, time.monotonic()))
+            raise
+        except BaseException:
+            connection.disconnect()
+            raise
+        self._idle.append((connection, time.monotonic()))
+
+    def _idle_connection(self) -> Any:
+        if self._pid != os.getpid():
+            # Forked: the parent goes on with these.
+            self._idle, self._pid = deque(), os.getpid()
+        while self._idle:
+            try:
+                connection, since = self._idle.pop()
+            except IndexError:
+                break
+            if time.monotonic() - since < IDLE_SECONDS or not _closed(connection):
+                return connection
+            connection.disconnect()
+        return None
+
+
+def _closed(connection: Any) -> bool:
+    try:
+        # There is nothing to be read from one that still stands.
+        return bool(connection.can_read(timeout=0))
+    except (exceptions.RedisError, OSError):
+        return True
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except exceptions.ResponseError as error:
+        return error
