@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Self
 from uuid import uuid4
 
@@ -15,14 +16,19 @@ from .errors import CONNECTION_ERRORS, ConfigurationError
 from .keys import group_key, task_key
 from .options import Options, masked, parse
 from .results import ResultConsumer
-from .scripts import Script, load, script
+from .scripts import Script, load, script, source
 
 #: What result keys start with unless the option `key_prefix` says otherwise.
 DEFAULT_PREFIX = "result:"
 
 
+#: Seconds for which it is known which part of a chord claimed the right to send its end.
+CLAIMS_REMEMBERED = 3600
 #: A call is recognised for so many times the seconds for which it is repeated.
 REPEATED_FOR = 2
+
+#: Seconds for which the task whose result is being stored wants it kept; None: as long as the app says.
+_own_expiry: ContextVar[int | None] = ContextVar("own_expiry", default=None)
 
 
 class ClusterClient:
@@ -111,6 +117,7 @@ class ClusterBackend(RedisBackend):
     app: Any
     expires: int | None
     options: Options
+    result_consumer: Any
     url: str
 
     def __init__(self, *, url: str | None = None, **kwargs: Any) -> None:
@@ -160,6 +167,11 @@ class ClusterBackend(RedisBackend):
             raise ValueError(f"group_id must not be empty. Got {group_id} instead.")
         return group_key(self.options.key_prefix, str(group_id), key)
 
+    def forget(self, task_id: str) -> None:
+        """Delete a result, and wait for it no longer."""
+        super().forget(task_id)
+        self.result_consumer.forget_cancelled()
+
     # -- operations -------------------------------------------------------------------------------------------------
 
     def ensure(self, fun: Callable[..., Any], args: tuple[Any, ...], **policy: Any) -> Any:
@@ -168,14 +180,12 @@ class ClusterBackend(RedisBackend):
 
     @cached_property
     def _chord_part_return_script(self) -> Callable[..., Any]:
-        count = self.client.register_script(CHORD_PART_RETURN_LUA)
+        count = self.client.register_script(
+            f"local function celery(){CHORD_PART_RETURN_LUA}end\n{source('chord_part')}"
+        )
 
         def counted(keys: Sequence[str], args: Sequence[Any], **_: object) -> Any:
-            ready, difference, size, claimed = count(keys=keys, args=args)
-            if not claimed and size and ready == int(size) + int(difference or 0):
-                # Repeated after a lost reply, the script finds the claim taken: by this very call.
-                claimed = self.client.get(keys[-1]) == str(args[-1]).encode()
-            return ready, difference, size, claimed
+            return count(keys=[*keys, f"{keys[-1]}.part"], args=[*args, CLAIMS_REMEMBERED])
 
         return counted
 

@@ -239,7 +239,7 @@ class Broker:
             NoQueueError: The queue is not declared.
             ClusterUnavailableError: Not confirmed within the deadline, by the primary or by `durable_replicas`
                 replicas: it may or may not have been stored.
-            redis.exceptions.OutOfMemoryError: The memory is full; it was not stored.
+            redis.exceptions.OutOfMemoryError: The memory was full until the deadline; it was not stored.
         """
         window = int(self.options.dedupe_window * 1000)
         args = (queue.wake, lane, number, message_id, priority, due_ms, window, payload)
@@ -357,10 +357,11 @@ class Broker:
 
         Raises:
             ClusterUnavailableError: Not confirmed within the deadline.
+            redis.exceptions.OutOfMemoryError: The memory is full; nobody waits for that, it would stop the worker.
         """
         options = self.options
         args = (options.fanout_length, int(options.fanout_expires * 1000), routing_key, payload)
-        self.cluster.script(load("broadcast"), [stream], lambda _: args)
+        self.cluster.script(load("broadcast"), [stream], lambda _: args, until_room=False)
 
     # -- bindings ---------------------------------------------------------------------------------------------------
 

@@ -329,7 +329,7 @@ class Cluster:
             return run(asking)
 
     def call(self, key: str, *parts: Part, deadline: float | None = None) -> Any:
-        """Run one command that may be repeated, waiting out failovers and migrations.
+        """Run one command that may be repeated, waiting out failovers, migrations and a full memory.
 
         Args:
             key: The key whose slot's primary is asked.
@@ -339,7 +339,7 @@ class Cluster:
         Raises:
             ClusterUnavailableError: Still not served at the deadline.
         """
-        return self._persist(lambda _: self.once(key, *parts), key, deadline)
+        return self._persist(lambda _: self.once(key, *parts), key, deadline, until_room=True)
 
     def script(
         self,
@@ -348,6 +348,8 @@ class Cluster:
         args: Callable[[int], Sequence[Any]],
         deadline: float | None = None,
         replicas: int = 0,
+        *,
+        until_room: bool = True,
     ) -> Any:
         """Run one script, waiting out failovers and migrations.
 
@@ -357,11 +359,15 @@ class Cluster:
             args: Its arguments for the given attempt, counted from 0.
             deadline: Seconds; None takes the option `retry_deadline`.
             replicas: How many replicas must confirm what it wrote.
+            until_room: Whether to wait out a full memory too.
 
         Raises:
             ClusterUnavailableError: Still not served, or not confirmed, at the deadline.
+            redis.exceptions.OutOfMemoryError: The memory is full, still so at the deadline.
         """
-        return self._persist(lambda n: self.script_once(script, keys, args(n), replicas), keys[0], deadline)
+        return self._persist(
+            lambda n: self.script_once(script, keys, args(n), replicas), keys[0], deadline, until_room=until_room
+        )
 
     def gather(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run commands of one key each (their second word), those of one primary in one round trip.
@@ -392,7 +398,7 @@ class Cluster:
                 replies[index] = self.call(commands[index][1], *commands[index]) if failed else answer
         return replies
 
-    def _persist(self, attempt: Callable[[int], Any], key: str, deadline: float | None) -> Any:
+    def _persist(self, attempt: Callable[[int], Any], key: str, deadline: float | None, *, until_room: bool) -> Any:
         limit = self.options.retry_deadline if deadline is None else deadline
         ends = time.monotonic() + limit
         number = 0
@@ -400,11 +406,14 @@ class Cluster:
             try:
                 return attempt(number)
             except Exception as error:
-                if not is_retryable(error):
+                full = isinstance(error, exceptions.OutOfMemoryError)
+                if not (is_retryable(error) or (full and until_room)):
                     raise
                 pause = backoff(number)
                 number += 1
                 if time.monotonic() + pause >= ends:
+                    if full:
+                        raise
                     raise ClusterUnavailableError(
                         f"{key!r} was not served within {limit:g} s ({number} attempts): {error}"
                     ) from error

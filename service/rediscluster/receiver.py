@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 STOPPED_AFTER = 2
 #: Seconds before a queue is looked at again that another thread of the process was asking.
 BUSY = 0.01
+#: Seconds that a request may take before its queue is asked more rarely, for the sake of the others.
+SLOW = 0.05
+#: It then rests for so many times what the request took.
+REST = 4
 #: Messages leased at once by a consumer without a prefetch limit.
 UNLIMITED_BATCH = 20
 
@@ -44,6 +48,8 @@ class Station:
         self.watch = Watch(receiver, queue)
         #: Whether there may be something to take.
         self.look = True
+        #: Before this moment, on the monotonic clock, it is not asked: its node is slow, silent or lost.
+        self.rests_until = 0.0
         #: Whether the pump waits for the wake token, or for the moment to try again.
         self.armed = False
         #: Whether a token was taken that somebody with credit should have.
@@ -126,7 +132,8 @@ class Receiver:
         consumed = False
         for station in self._stations.values():
             if station.queue == queue:
-                station.look = consumed = True
+                station.look = True
+                consumed = time.monotonic() >= station.rests_until
         if consumed:
             # Not asked for from here: Celery acknowledges from the event loop's deferred calls, and one that is made by
             # a task delivered there would wait until something else wakes the loop.
@@ -174,9 +181,10 @@ class Receiver:
                 station = self._stations.get(self._woken.popleft())
                 if station is not None:
                     station.armed = False
+                    station.rests_until = 0.0
                     station.look = station.token = True
             for station in self._in_order():
-                if station.look:
+                if station.look and time.monotonic() >= station.rests_until:
                     self._ask(station)
             if self.in_loop:
                 while self._deliver_one():
@@ -215,16 +223,7 @@ class Receiver:
         except Exception as error:
             if not is_retryable(error):
                 raise
-            station.look = False
-            station.armed = True
-            # A node that does not answer must not take the time of the other queues: ask it the more rarely. The pump
-            # wakes us when the topology changes.
-            pause = max(backoff(station.failures), 2 * (time.monotonic() - started))
-            self.session.pump.watch(station.watch, 0.0, after=pause)
-            station.failures += 1
-            if station.failures == STOPPED_AFTER:
-                where = place(station.queue, self.session.broker.cluster)
-                logger.warning("queue %s: no messages can be taken, trying again: %s", where, error)
+            self._failed(station, error, time.monotonic() - started)
             return
         if settlement is None:
             # Somebody else of this process is at it.
@@ -236,9 +235,26 @@ class Receiver:
         station.failures = 0
         station.due_in = settlement.watch
         station.look = settlement.remaining > 0
+        took = time.monotonic() - started
+        if took > SLOW and len(self._stations) > 1:
+            self._rest(station, REST * took)
         for delivery in settlement.deliveries:
             station.channel.reserve(delivery)
             self._buffer.append((station.channel, delivery))
+
+    def _failed(self, station: Station, error: Exception, took: float) -> None:
+        # The pump wakes us when the topology changes.
+        self._rest(station, max(backoff(station.failures), 2 * took))
+        station.failures += 1
+        if station.failures == STOPPED_AFTER:
+            where = place(station.queue, self.session.broker.cluster)
+            logger.warning("queue %s: no messages can be taken, trying again: %s", where, error)
+
+    def _rest(self, station: Station, seconds: float) -> None:
+        """Ask it again after some seconds: it must not take the time of the other queues."""
+        station.rests_until = time.monotonic() + seconds
+        station.look, station.armed = False, True
+        self.session.pump.watch(station.watch, 0.0, after=seconds)
 
     def _arm(self, station: Station) -> None:
         if station.armed or station.look:

@@ -71,7 +71,7 @@ class ResultConsumer(BaseResultConsumer):
         """Wait no longer. Runs inside the garbage collector too, so it only leaves a note."""
         self._cancelled.append(self.backend.get_key_for_task(task_id))
 
-    def on_wait_for_pending(self, result: Any, timeout: float | None = None, **kwargs: Any) -> None:
+    def on_wait_for_pending(self, result: Any, **kwargs: Any) -> None:  # type: ignore[override] # as Celery's own has it
         """Read what may have been stored before we subscribed."""
         for meta in result._iter_meta(**kwargs):
             if meta is not None:
@@ -79,6 +79,12 @@ class ResultConsumer(BaseResultConsumer):
                 if meta["status"] in (states.SUCCESS, states.FAILURE):
                     # Nobody will take it from the buffer of results that came before they were waited for.
                     self._unbuffer(meta["task_id"])
+        self.forget_cancelled()
+
+    def forget_cancelled(self) -> None:
+        """Unsubscribe from what nobody waits for any more."""
+        with self._lock:
+            self._forget_cancelled()
 
     def _unbuffer(self, task_id: str) -> None:
         buffered = self.backend._pending_messages

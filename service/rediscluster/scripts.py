@@ -30,12 +30,16 @@ def load(name: str) -> Script:
     Raises:
         FileNotFoundError: There is no such script.
     """
-    folder = files(__package__).joinpath("lua")
-    source = folder.joinpath(f"{name}.lua").read_text("utf-8")
+    text = source(name)
     if name not in _OWN_KEYS:
-        first, _, body = source.partition("\n")
-        source = f"{first}\n{folder.joinpath('lib.lua').read_text('utf-8')}\n{body}"
-    return script(name, source)
+        first, _, body = text.partition("\n")
+        text = f"{first}\n{source('lib')}\n{body}"
+    return script(name, text)
+
+
+def source(name: str) -> str:
+    """The text of a file of the package's `lua`."""
+    return files(__package__).joinpath("lua", f"{name}.lua").read_text("utf-8")
 
 
 def script(name: str, source: str) -> Script:

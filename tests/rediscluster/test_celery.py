@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from celery import Celery, chain, chord, group
-from celery.exceptions import TaskRevokedError
-from celery.result import AsyncResult
+from celery.exceptions import TaskRevokedError, TimeoutError
+from celery.result import AsyncResult, ResultSet
 
 from scripts.localcluster import LocalCluster
 from service.rediscluster import BrokerInspector
@@ -129,6 +130,26 @@ def test_a_waiter_is_told_and_does_not_poll(tasks: Any, cluster: LocalCluster) -
     assert reads <= 3
 
 
+def test_nobody_is_subscribed_who_does_not_wait(tasks: Any, cluster: LocalCluster) -> None:
+    waited, forgotten = tasks.add.delay(1, 2), tasks.add.delay(3, 4)
+    waited.get(timeout=20)
+    forgotten.forget()
+    ours = {task_key("result:", result.id).encode() for result in (waited, forgotten)}
+
+    def subscribed() -> set[bytes]:
+        return {name for node in cluster.primaries for name in cluster.admin(node).pubsub_shardchannels()}
+
+    eventually(lambda: not ours & subscribed())
+
+
+# It would sleep for the interval.
+@pytest.mark.timeout(25)
+def test_results_that_are_not_there_are_not_waited_for_without_time(tasks: Any) -> None:
+    absent = ResultSet([AsyncResult(uuid4().hex, app=tasks.app) for _ in range(3)], app=tasks.app)
+    with pytest.raises(TimeoutError):
+        absent.join_native(timeout=0, interval=30)
+
+
 def test_many_results_at_once(tasks: Any) -> None:
     results = [tasks.add.delay(i, 1) for i in range(200)]
     assert [result.get(timeout=30) for result in results] == [i + 1 for i in range(200)]
@@ -230,7 +251,7 @@ def test_messages_that_nobody_may_read_are_dead_with_their_reason(tasks: Any, in
     with tasks.app.connection() as connection:
         broker = connection.default_channel.broker
         keys = broker.keys(QUEUE)
-        reasons = {m.split(b" ")[0] for m in broker.cluster.call(keys.dead, "ZRANGE", keys.dead, 0, -1) if m}
+        reasons = {m.split(b":")[0] for m in broker.cluster.call(keys.dead, "ZRANGE", keys.dead, 0, -1) if m}
     assert {b"refused", b"undecodable"} <= reasons
     assert tasks.add.delay(1, 1).get(timeout=20) == 2
 

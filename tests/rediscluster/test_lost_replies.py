@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -57,8 +58,13 @@ def test_the_body_of_a_chord_is_sent_though_the_last_count_was_repeated(backend:
     arguments = ["task", "value", 1, 0, 60, 60, 10, uuid4().hex]
     ready, _, _, claimed = backend._chord_part_return_script(keys=keys, args=arguments)
     assert (ready, bool(claimed)) == (1, True)
+    # Its process died before it sent the end: delivered again, the part may, and whoever counted before may not.
+    again = uuid4().hex
+    assert backend._chord_part_return_script(keys=keys, args=[*arguments[:-1], again])[3] == 1
+    extend = partial(backend._chord_claim_extend_script, keys=[keys[-1], keys[2]])
+    assert [bool(extend(args=[token, 60])) for token in (arguments[-1], again)] == [False, True]
     # Another part that comes late is not the one to send it.
-    other = backend._chord_part_return_script(keys=keys, args=[*arguments[:-1], uuid4().hex])
+    other = backend._chord_part_return_script(keys=keys, args=["other", *arguments[1:-1], uuid4().hex])
     assert not other[3]
 
 
