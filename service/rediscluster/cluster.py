@@ -33,6 +33,8 @@ logger = logger_for(__name__)
 BROKEN = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
 #: Milliseconds to wait for the confirmation of replicas.
 WAIT_MS = 1000
+#: Seconds after which a connection that was not used is closed.
+UNUSED = 30.0
 #: Seconds between attempts: doubled each time, with jitter.
 BACKOFF_FIRST = 0.05
 BACKOFF_LAST = 0.5
@@ -62,6 +64,7 @@ class Cluster:
         self._ranges: tuple[SlotRange, ...] = ()
         self._nodes: dict[Address, Node] = {}
         self._refreshed_at = 0.0
+        self._close_unused_at = 0.0
         self._lock = threading.RLock()
 
     # -- topology ---------------------------------------------------------------------------------------------------
@@ -109,7 +112,8 @@ class Cluster:
             seen = _seen.get(self.options.seeds, ())
             candidates = list(dict.fromkeys([*known, *self._nodes, *seen, *self.options.seeds]))
             random.shuffle(candidates)
-            candidates.sort(key=lambda address: address == avoid)
+            # A connection that is there need not be made.
+            candidates.sort(key=lambda address: (address == avoid, not self._node(address).connected))
             started = time.monotonic()
             failures: list[str] = []
             for address in candidates:
@@ -228,6 +232,14 @@ class Cluster:
         """
         primaries = sorted({address for _, _, address in self._ranges})
         return {name(address): _fields(self._node(address).ask(command("INFO"))) for address in primaries}
+
+    def close_unused(self) -> None:
+        """Close connections that were not used for `UNUSED` seconds; called now and then by who uses the others."""
+        now = time.monotonic()
+        if now >= self._close_unused_at:
+            self._close_unused_at = now + UNUSED / 2
+            for node in list(self._nodes.values()):
+                node.close(UNUSED)
 
     def close(self) -> None:
         """Close all connections."""

@@ -53,12 +53,22 @@ class Node:
             connection.send_packed_command([b"".join(requests)], check_health=False)
             return [_reply(connection) for _ in requests]
 
-    def close(self) -> None:
-        """Close the connections that nobody uses at the moment."""
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that nobody uses at the moment."""
+        return bool(self._idle)
+
+    def close(self, unused: float = 0.0) -> None:
+        """Close the connections that nobody uses at the moment, nor has used for so many seconds."""
+        until = time.monotonic() - unused
         while self._idle:
             try:
-                connection, _ = self._idle.pop()
+                # The one that was used last is at the other end.
+                connection, since = self._idle.popleft()
             except IndexError:
+                return
+            if since > until:
+                self._idle.appendleft((connection, since))
                 return
             connection.disconnect()
 

@@ -18,6 +18,7 @@ from .broker import Broker
 from .cluster import BROKEN, backoff
 from .connection import NodeConnection
 from .errors import ConfigurationError
+from .keys import QueueKeys
 from .logs import logger_for
 from .native import Bell, Gate, readable, start_thread
 from .topology import Address
@@ -72,7 +73,7 @@ class Pump:
         self._temporary_at = math.inf
         self._suspect: Address | None = None
         self._refresh_at = 0.0
-        self._farewells: dict[Watch, float] = {}
+        self._farewells: dict[QueueKeys, float] = {}
 
     # -- called from any thread -------------------------------------------------------------------------------------
 
@@ -158,6 +159,7 @@ class Pump:
         self._check_times()
         self._take_commands()
         tell_summaries()
+        self._broker.cluster.close_unused()
         self._temporary_at = self._session.refresh_temporary(self._broker)
         now = time.monotonic()
         if self._flush_at and now >= self._flush_at:
@@ -176,10 +178,10 @@ class Pump:
                 self.nudge()
 
     def _end(self) -> None:
-        left = {watch.queue for watch in self._farewells}
+        left = set(self._farewells)
         for blocked in self._blocked.values():
             blocked.connection.close()
-            if not isinstance(blocked.watch, FanoutReader):
+            if blocked.watch.queue is not None:
                 left.add(blocked.watch.queue)
         for connection, _ in self._idle.values():
             connection.close()
@@ -215,10 +217,10 @@ class Pump:
         if self._timers and now >= self._refresh_at:
             # Something could not be reached: find out when somebody else serves it.
             self._refresh(self._suspect)
-        for watch, at in list(self._farewells.items()):
+        for queue, at in list(self._farewells.items()):
             if now >= at:
-                del self._farewells[watch]
-                self._session.pass_on(watch.queue, self._broker)
+                del self._farewells[queue]
+                self._session.pass_on(queue, self._broker)
         for watch, (at, block) in list(self._timers.items()):
             if now >= at:
                 del self._timers[watch]
@@ -254,8 +256,8 @@ class Pump:
             return None
 
     def _close(self, watch: Watch) -> None:
-        if not isinstance(watch, FanoutReader):
-            self._farewells[watch] = time.monotonic() + FAREWELL
+        if watch.queue is not None:
+            self._farewells[watch.queue] = time.monotonic() + FAREWELL
         self._timers.pop(watch, None)
         connection, _ = self._idle.pop(watch, (None, None))
         if connection is not None:

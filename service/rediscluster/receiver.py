@@ -19,7 +19,7 @@ from .errors import is_retryable
 from .keys import QueueKeys
 from .logs import write_left
 from .native import Bell, wait_readable
-from .watch import Entries, FanoutReader, Watch
+from .watch import Entries, FanoutReader, Subscription, Watch
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -45,7 +45,7 @@ class Station:
     def __init__(self, receiver: Receiver, channel: Channel, queue: QueueKeys) -> None:
         self.channel = channel
         self.queue = queue
-        self.watch = Watch(receiver, queue)
+        self.watch = Watch(receiver, queue.wake, queue)
         #: Whether there may be something to take.
         self.look = True
         #: Before this moment, on the monotonic clock, it is not asked: its node is slow, silent or lost.
@@ -68,9 +68,10 @@ class Receiver:
         #: Whether an event loop calls `on_readable`; otherwise `get` is called.
         self.in_loop = False
         self._stations: dict[Watch, Station] = {}
-        self._readers: dict[str, tuple[Channel, FanoutReader]] = {}
+        self._subscriptions: dict[str, tuple[Channel, Subscription]] = {}
+        self._reader: FanoutReader | None = None
         self._buffer: deque[tuple[Channel, Delivery]] = deque()
-        self._broadcasts: deque[tuple[FanoutReader, bytes, list[bytes]]] = deque()
+        self._broadcasts: deque[tuple[Subscription, bytes, list[bytes]]] = deque()
         self._woken: deque[Watch] = deque()
         self._serving = False
         self._again = False
@@ -86,15 +87,21 @@ class Receiver:
 
     def add_fanout(self, channel: Channel, queue: QueueKeys, stream: str, cursor: str) -> None:
         """Consume a queue that is bound to a fanout exchange."""
-        reader = FanoutReader(self, queue, stream, cursor)
-        self._readers[queue.queue] = (channel, reader)
-        self.session.pump.watch(reader, reader.seconds)
+        self._subscriptions[queue.queue] = (channel, Subscription(queue.queue, stream, cursor))
+        self._read_broadcasts()
+
+    def _read_broadcasts(self) -> None:
+        if self._reader is not None:
+            self.session.pump.close(self._reader)
+            self._reader = None
+        if self._subscriptions:
+            self._reader = FanoutReader(self, [subscription for _, subscription in self._subscriptions.values()])
+            self.session.pump.watch(self._reader, self._reader.seconds)
 
     def remove(self, channel: Channel, queue: QueueKeys) -> None:
         """Stop consuming a queue; what was taken and not delivered goes back."""
-        found = self._readers.pop(queue.queue, None)
-        if found is not None:
-            self.session.pump.close(found[1])
+        if self._subscriptions.pop(queue.queue, None) is not None:
+            self._read_broadcasts()
         for watch, station in list(self._stations.items()):
             if station.channel is channel and station.queue == queue:
                 del self._stations[watch]
@@ -110,8 +117,8 @@ class Receiver:
         """Stop consuming everything."""
         for station in list(self._stations.values()):
             self.remove(station.channel, station.queue)
-        for channel, reader in list(self._readers.values()):
-            self.remove(channel, reader.queue)
+        self._subscriptions.clear()
+        self._read_broadcasts()
 
     # -- Inbox: called from the pump's thread -----------------------------------------------------------------------
 
@@ -120,9 +127,9 @@ class Receiver:
         self._woken.append(watch)
         self.bell.ring()
 
-    def fanout(self, reader: FanoutReader, entries: Entries) -> None:
-        """Messages of a fanout exchange arrived."""
-        self._broadcasts.extend((reader, *entry) for entry in entries)
+    def fanout(self, subscription: Subscription, entries: Entries) -> None:
+        """Messages of a fanout exchange arrived for a queue."""
+        self._broadcasts.extend((subscription, *entry) for entry in entries)
         self.bell.ring()
 
     # -- delivering -------------------------------------------------------------------------------------------------
@@ -175,6 +182,7 @@ class Receiver:
             return
         self._serving = True
         write_left()
+        self.session.broker.cluster.close_unused()
         try:
             self._again = False
             while self._woken:
@@ -271,12 +279,12 @@ class Receiver:
 
     def _deliver_one(self) -> bool:
         if self._broadcasts:
-            reader, identity, fields = self._broadcasts.popleft()
-            queue = reader.queue.queue
-            found = self._readers.get(queue)
-            if found is not None:
+            subscription, identity, fields = self._broadcasts.popleft()
+            queue = subscription.queue
+            channel, current = self._subscriptions.get(queue, (None, None))
+            if channel is not None and current is subscription:
                 self.session.heard(queue, identity.decode())
-                found[0].deliver_broadcast(queue, dict(zip(fields[::2], fields[1::2], strict=True)))
+                channel.deliver_broadcast(queue, dict(zip(fields[::2], fields[1::2], strict=True)))
             return True
         if self._buffer:
             channel, delivery = self._buffer.popleft()

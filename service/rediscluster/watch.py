@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from redis import exceptions
@@ -27,8 +29,8 @@ class Inbox(Protocol):
     def wake(self, watch: Watch) -> None:
         """There may be something to do for the watch; it no longer blocks."""
 
-    def fanout(self, reader: FanoutReader, entries: Entries) -> None:
-        """Messages of a fanout exchange arrived."""
+    def fanout(self, subscription: Subscription, entries: Entries) -> None:
+        """Messages of a fanout exchange arrived for a queue."""
 
 
 class Watch:
@@ -36,21 +38,19 @@ class Watch:
 
     purpose: ClassVar[Purpose] = "wake"
 
-    def __init__(self, inbox: Inbox, queue: QueueKeys) -> None:
+    def __init__(self, inbox: Inbox, key: str, queue: QueueKeys | None = None) -> None:
         self.inbox = inbox
+        #: The key on which it blocks.
+        self.key = key
+        #: The queue whose wake token that is.
         self.queue = queue
         self.failures = 0
         self.closed = False
         self._seconds = 0.0
 
-    @property
-    def key(self) -> str:
-        """The key on which it blocks."""
-        return self.queue.wake
-
     def command(self, broker: Broker) -> tuple[Any, ...]:
         """The blocking command."""
-        return ("BLPOP", self.queue.wake, f"{self._seconds:.3f}")
+        return ("BLPOP", self.key, f"{self._seconds:.3f}")
 
     @property
     def seconds(self) -> float:
@@ -71,49 +71,76 @@ class Watch:
         self.inbox.wake(self)
 
 
+@dataclass
+class Subscription:
+    """A queue that is bound to a fanout exchange.
+
+    Attributes:
+        queue: Its name.
+        stream: The exchange's stream.
+        cursor: The id of the last entry that was read.
+    """
+
+    queue: str
+    stream: str
+    cursor: str
+
+
 class FanoutReader(Watch):
-    """Reads the stream of a fanout exchange from where it was bound."""
+    """Reads the streams of fanout exchanges, which are all in one slot, from where their queues were bound.
+
+    For other subscriptions there is another reader: a blocked command cannot be told of them.
+    """
 
     purpose: ClassVar[Purpose] = "fanout"
 
-    def __init__(self, inbox: Inbox, queue: QueueKeys, stream: str, cursor: str) -> None:
-        super().__init__(inbox, queue)
-        self.stream = stream
-        self.cursor = cursor
+    def __init__(self, inbox: Inbox, subscriptions: Sequence[Subscription]) -> None:
+        super().__init__(inbox, subscriptions[0].stream)
+        self.subscriptions = subscriptions
         self._seconds = FANOUT_BLOCK
-
-    @property
-    def key(self) -> str:
-        """The key on which it blocks."""
-        return self.stream
 
     def command(self, broker: Broker) -> tuple[Any, ...]:
         """The blocking command."""
         if self.failures:
-            # After a failover the new primary may not have come as far: waiting for a later id would miss messages.
-            known = last_id(broker, self.stream)
-            earlier = clamp(self.cursor, known)
-            if earlier != self.cursor:
-                count("fanout_clamped")
-                logger.info(
-                    "broadcasts in %s on %s: its primary knows %s and had sent %s; reading goes on from there",
-                    self.stream,
-                    broker.cluster.where(self.stream),
-                    known,
-                    self.cursor,
-                )
-            self.cursor = earlier
-        return ("XREAD", "COUNT", 200, "BLOCK", int(self._seconds * 1000), "STREAMS", self.stream, self.cursor)
+            for subscription in self.subscriptions:
+                self._clamp(subscription, broker)
+        cursors: dict[str, str] = {}
+        for subscription in self.subscriptions:
+            stream = subscription.stream
+            cursors[stream] = earlier(subscription.cursor, cursors.get(stream, subscription.cursor))
+        block = int(self._seconds * 1000)
+        return ("XREAD", "COUNT", 200, "BLOCK", block, "STREAMS", *cursors, *cursors.values())
+
+    @staticmethod
+    def _clamp(subscription: Subscription, broker: Broker) -> None:
+        # After a failover the new primary may not have come as far: waiting for a later id would miss messages.
+        known = last_id(broker, subscription.stream)
+        cursor = earlier(subscription.cursor, known)
+        if cursor != subscription.cursor:
+            count("fanout_clamped")
+            logger.info(
+                "broadcasts in %s on %s: its primary knows %s and had sent %s; reading goes on from there",
+                subscription.stream,
+                broker.cluster.where(subscription.stream),
+                known,
+                subscription.cursor,
+            )
+        subscription.cursor = cursor
 
     def answered(self, reply: Any) -> bool:
         """Take the reply of the command; returns whether to block again at once."""
-        for _, entries in reply or ():
-            self.cursor = entries[-1][0].decode()
-            self.inbox.fanout(self, entries)
+        for stream, entries in reply or ():
+            last = entries[-1][0].decode()
+            for subscription in self.subscriptions:
+                if subscription.stream == stream.decode():
+                    read = _order(subscription.cursor)
+                    new = [entry for entry in entries if _order(entry[0].decode()) > read]
+                    subscription.cursor = last if _order(last) > read else subscription.cursor
+                    self.inbox.fanout(subscription, new)
         return True
 
     def failed(self) -> None:
-        """Nobody needs to know: reading goes on from the cursor."""
+        """Nobody needs to know: reading goes on from the cursors."""
 
 
 def last_id(broker: Broker, stream: str) -> str:
@@ -129,10 +156,10 @@ def last_id(broker: Broker, stream: str) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def clamp(cursor: str, last: str) -> str:
-    """The earlier one of two stream ids, unless the stream is gone (`0-0`: everything in it will be new)."""
+def earlier(one: str, other: str) -> str:
+    """The earlier one of two stream ids. Of a stream that is gone (`0-0`) everything will be new."""
+    return min(one, other, key=_order)
 
-    def order(identity: str) -> tuple[int, ...]:
-        return tuple(int(part) for part in identity.split("-"))
 
-    return min(cursor, last, key=order)
+def _order(identity: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in identity.split("-"))

@@ -363,3 +363,22 @@ def test_rotated_credentials_lose_nothing(cluster: LocalCluster, name: str) -> N
     finally:
         everywhere("ACL", "DELUSER", provider.user)
     Verdict("password rotated, connections cut", frozenset(range(40)), Counter(got)).demand()
+
+
+def test_connections_that_nobody_uses_are_closed(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"unused-{uuid4().hex}"
+    with direct(cluster.url, name, client_name=name) as (broker, keys):
+
+        def connections() -> int:
+            clients = [client for node in cluster.nodes for client in node.admin.client_list()]
+            return sum(client["name"].startswith(name) for client in clients)
+
+        broker.declare(keys)
+        assert connections()
+        broker.cluster.close_unused()
+        assert connections(), "they were used just now"
+        monkeypatch.setattr("service.rediscluster.cluster.UNUSED", -1.0)
+        broker.cluster._close_unused_at = 0.0
+        broker.cluster.close_unused()
+        eventually(lambda: not connections(), "all are closed")
+        assert broker.exists(keys)

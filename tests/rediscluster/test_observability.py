@@ -27,7 +27,7 @@ from service.rediscluster.naming import client_name
 from service.rediscluster.options import parse
 from service.rediscluster.session import Session
 from service.rediscluster.topology import changes
-from service.rediscluster.watch import FanoutReader
+from service.rediscluster.watch import FanoutReader, Subscription
 from tests.rediscluster.faultapp import Plan, make_app
 from tests.rediscluster.faultkit import ROOT, Workers, eventually, heal, wait_replicated
 
@@ -389,7 +389,7 @@ def test_a_fanout_reader_that_was_further_than_its_new_primary_tells_so(
     channel: Any = connection.default_channel
     stream = fanout_key("broker:", name)
     channel.broker.broadcast(stream, "", b"{}")
-    reader = FanoutReader(channel.receiver, channel.broker.keys(name), stream, "9999999999999-0")
+    reader = FanoutReader(channel.receiver, [Subscription(name, stream, "9999999999999-0")])
     reader.failures = 1
     before = transport_stats()
     reader.command(channel.broker)
