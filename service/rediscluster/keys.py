@@ -56,7 +56,7 @@ class QueueKeys:
 
     @cached_property
     def inflight(self) -> str:
-        """Hash of lease to message: what somebody holds."""
+        """Hash of lease to message: what somebody holds, and since when."""
         return self._key("inflight")
 
     @cached_property
@@ -116,8 +116,8 @@ def bindings_key(prefix: str, exchange: str) -> str:
 
 
 def fanout_key(prefix: str, exchange: str) -> str:
-    """Capped stream of a fanout exchange."""
-    return f"{prefix}{{{escape(exchange)}}}:fanout"
+    """Capped stream of a fanout exchange: all of them in one slot, so that a process reads them over one connection."""
+    return f"{prefix}{{|fanout}}:{escape(exchange)}:fanout"
 
 
 def task_key(prefix: str, task_id: str) -> str:
