@@ -1,7 +1,7 @@
 # Everything runs in .venv, which scripts/setup.sh keeps up to date with the locks in requirements/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster test verify chaos bench lint render preview lock clean
+.PHONY: help demo cluster test verify conformance chaos bench capacity lint render preview lock clean
 
 PYTHON_BIN := .venv/bin/python
 STACKS := $(patsubst Pulumi.%.yaml,%,$(notdir $(wildcard Pulumi.*.yaml infra/Pulumi.*.yaml)))
@@ -11,7 +11,7 @@ require_stack = $(if $(filter 1,$(words $(filter $(STACKS),$(STACK)))),,$(error 
 NAMES = $(if $(STACKS),$(subst $() ,|,$(strip $(STACKS))),none is configured)
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Run the whole fleet on this machine, on a real Redis Cluster (KEEP=1 leaves it running)
 	@scripts/setup.sh --redis service infra local
@@ -26,16 +26,25 @@ test: ## Run the tests (ARGS are pytest's)
 	@$(PYTHON_BIN) -m pytest $(ARGS)
 
 verify: ## Run the slow proofs (ARGS are pytest's)
-	@scripts/setup.sh --redis dev
+	@scripts/setup.sh --redis --chaos dev
 	@$(PYTHON_BIN) -m pytest -m slow $(ARGS)
 
-chaos: ## Break a fleet at random and judge what became of its tasks (SEED=1 SECONDS=90)
-	@scripts/setup.sh --redis dev
-	@$(PYTHON_BIN) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
+conformance: ## Run Celery's and kombu's own integration suites on a cluster (STOCK=1 on a single Redis, JOBS=2)
+	@scripts/setup.sh --redis dev conformance
+	@$(PYTHON_BIN) -m tests.conformance $(if $(STOCK),--stock) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
-bench: ## Compare the transport's speed with stock kombu on one Redis (ROUNDS=5)
+chaos: ## Break a fleet at random and judge what became of its tasks (SEED=1 SECONDS=600 SEEDS=one)
+	@scripts/setup.sh --redis --chaos dev
+	@$(PYTHON_BIN) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEEDS),--seeds $(SEEDS))
+
+bench: ## Measure speed and footprint beside stock kombu on one Redis (ROUNDS=5 ONLY=publish,tasks)
 	@scripts/setup.sh --redis service local
-	@$(PYTHON_BIN) -m bench $(ROUNDS)
+	@$(PYTHON_BIN) -m bench $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
+
+capacity: ## Say what a stack's broker carries, from its render and the last benchmark (STACK=prod)
+	$(require_stack)
+	@scripts/setup.sh service infra
+	@$(PYTHON_BIN) -m scripts.capacity $(STACK)
 
 lint: ## Check style, format, types and which package may import which
 	@scripts/setup.sh dev

@@ -10,6 +10,6 @@ compile() { # SET [OPTION…]
 }
 
 compile dev --upgrade
-for set in service infra local; do
+for set in service signing infra local conformance; do
     compile "$set" --upgrade --constraints requirements/dev.txt
 done

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prepares .venv for make: setup.sh [--redis] SET…   (SET: service, infra, local or dev, as in requirements/)
+# Prepares .venv for make: setup.sh [--redis] [--chaos] SET…   (SET: service, infra, local, conformance or dev)
 # Installs only what changed since the last time. Speaks on stderr, so that a program's stdout stays its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -50,9 +50,18 @@ require_redis() {
     [ $status = 0 ] || fail "redis-server is missing: install Redis 7 (Debian: apt-get install redis-server)."
 }
 
+require_chaos() { # what faults of clocks and networks need
+    local missing=()
+    command -v faketime >/dev/null || missing+=(faketime)
+    { command -v iptables && command -v ip; } >/dev/null || missing+=(iptables iproute2)
+    [ ${#missing[@]} != 0 ] || return 0
+    say "installing ${missing[*]}"
+    apt_install "${missing[@]}" || fail "${missing[*]} missing: install them (Debian: apt-get install ${missing[*]})."
+}
+
 install() { # SET: its locked requirements, unless they are there
     local lock=requirements/$1.txt stamp=$venv/installed-$1
-    [ -f "$lock" ] || fail "there is no $lock: choose service, infra, local or dev."
+    [ -f "$lock" ] || fail "there is no $lock: choose service, infra, local, conformance or dev."
     cmp -s "$lock" "$stamp" && return
     say "installing $lock"
     # Byte code comes with the first import: compiling all of pulumi_aws takes minutes.
@@ -67,6 +76,10 @@ if command -v flock >/dev/null; then flock 9; fi
 
 if [ "${1:-}" = --redis ]; then
     require_redis
+    shift
+fi
+if [ "${1:-}" = --chaos ]; then
+    require_chaos
     shift
 fi
 if ! "$venv/bin/python" -c '' 2>/dev/null; then

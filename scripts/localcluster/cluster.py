@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from scripts.localcluster import slots
@@ -126,6 +127,32 @@ class LocalCluster(RunningCluster):
     def abort_slot(self, slot: int, target: Node) -> None:
         """Give a move up; keys that were moved already stay on the target, unreachable until it is opened again."""
         slots.abort_slot(slot, self.primary_of_slot(slot), target)
+
+    def return_slot(self, slot: int, target: Node) -> None:
+        """Give a move up and carry back what was moved.
+
+        Redis cannot do this in one step: no client may reach the two nodes meanwhile, or it would take the keys that
+        are on their way for missing.
+        """
+        slots.return_slot(slot, self.primary_of_slot(slot), target, self.settings.admin_password)
+
+    def allow_password(self, password: str) -> None:
+        """Let the clients use another password besides their own, from now on and after restarts."""
+        self._change_users("ACL", "SETUSER", self.username, f">{password}")
+
+    def require_password(self, password: str) -> None:
+        """Let the clients use this password only, and cut the connections of those that used another."""
+        self._change_users("ACL", "SETUSER", self.username, "resetpass", f">{password}")
+        self.password = password
+        # Nodes that are added later, too.
+        self._settings = replace(self.settings, password=password)
+        for node in self.nodes:
+            node.command("CLIENT", "KILL", "USER", self.username)
+
+    def _change_users(self, *command: str) -> None:
+        for node in self.nodes:
+            node.command(*command)
+            node.command("ACL", "SAVE")
 
     def add_node(self, replica_of: Node | None = None, timeout: float = 30.0) -> Node:
         """Start one more node and wait until all nodes know it.

@@ -22,6 +22,7 @@ class Settings:
         access_string: Its permissions, as ElastiCache takes them.
         node_timeout_ms: Milliseconds until a silent node counts as failed.
         appendonly: Whether writes go to disk.
+        movable_clocks: Whether each node has a clock of its own.
         certificates: Given if clients, replication and cluster bus use TLS.
         admin_password: Of the user `admin`, who may do everything.
     """
@@ -31,6 +32,7 @@ class Settings:
     access_string: str
     node_timeout_ms: int
     appendonly: bool
+    movable_clocks: bool
     certificates: Certificates | None
     admin_password: str = field(default_factory=lambda: secrets.token_urlsafe(16))
 
@@ -67,6 +69,8 @@ def write_config(directory: Path, port: int, settings: Settings) -> Path:
         "repl-diskless-sync-delay 0",
         'save ""',
         f"appendonly {'yes' if settings.appendonly else 'no'}",
+        # What was answered is on the disk.
+        "appendfsync always",
         "enable-debug-command local",
         *_listener(port, settings.certificates),
     ]
@@ -77,7 +81,8 @@ def write_config(directory: Path, port: int, settings: Settings) -> Path:
 
 def _users(settings: Settings) -> str:
     users = {
-        "default": "off",
+        # Nobody can log in as it. Redis 7.0 reads append-only files as it, and skips transactions that it may not do.
+        "default": "off ~* &* +@all",
         ADMIN: f"on >{settings.admin_password} ~* &* +@all",
         settings.username: f"{settings.access_string} >{settings.password}",
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,11 +15,15 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from scripts.localcluster.clock import Clock
 from scripts.localcluster.config import ADMIN, Settings, write_config
 from scripts.localcluster.errors import LocalClusterError, NodeError
 from scripts.localcluster.ports import HOST
+from scripts.localcluster.waiting import wait_for
 
 ADMIN_TIMEOUT_SECONDS = 2.0
+#: Seconds between the question for the time and its answer, on a busy machine.
+CLOCK_TOLERANCE = 1.0
 
 
 def find_server() -> str:
@@ -50,7 +56,7 @@ class Node:
             settings: What the nodes of the cluster share.
 
         Raises:
-            LocalClusterError: The directory exists.
+            LocalClusterError: The directory exists, or there is no libfaketime for a movable clock.
         """
         try:
             directory.mkdir(parents=True)
@@ -60,6 +66,7 @@ class Node:
         self.directory = directory
         self.admin = _admin_client(port, settings)
         self._config = write_config(directory, port, settings)
+        self._clock = Clock(directory) if settings.movable_clocks else None
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen = False
         self._id: str | None = None
@@ -138,6 +145,7 @@ class Node:
         with (self.directory / "output.log").open("ab") as output:
             self._process = subprocess.Popen(
                 [*die_with_parent(), server, str(self._config)],
+                env=os.environ | (self._clock.environment() if self._clock else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -169,11 +177,32 @@ class Node:
         self.process.send_signal(signal.SIGCONT)
         self._frozen = False
 
+    def move_clock(self, seconds: float, timeout: float = 10.0) -> None:
+        """Set the node's clock so far ahead of the machine's and wait until the node goes by it.
+
+        Raises:
+            LocalClusterError: The cluster has no movable clocks, or the node did not take notice in time.
+        """
+        if self._clock is None:
+            raise LocalClusterError(f"The clock of port {self.port} is the machine's: use movable_clocks.")
+        self._clock.set(seconds)
+        wait_for(
+            lambda: None if abs(self._ahead() - seconds) < CLOCK_TOLERANCE else f"it is {self._ahead():g} s ahead",
+            timeout,
+            f"The clock of port {self.port} was not moved",
+        )
+
+    def _ahead(self) -> float:
+        seconds, microseconds = self.command("TIME")
+        return float(int(seconds) + int(microseconds) / 1_000_000 - time.time())
+
     def kill(self) -> None:
         """End the process at once, frozen or not, and wait for its end."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            if self._clock is not None:
+                self._clock.forget(self.pid)
         self.admin.close()
 
 

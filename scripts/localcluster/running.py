@@ -53,6 +53,7 @@ class RunningCluster:
         directory: Path | None = None,
         node_timeout_ms: int = 2_000,
         appendonly: bool = False,
+        movable_clocks: bool = False,
         start_timeout: float = 30.0,
     ) -> None:
         """Describe a cluster; nothing runs yet.
@@ -66,6 +67,7 @@ class RunningCluster:
             directory: Where to keep files and logs after the end; None uses a temporary directory, removed at the end.
             node_timeout_ms: Milliseconds until a silent node counts as failed.
             appendonly: Whether writes go to disk, so that a killed node returns with its data.
+            movable_clocks: Whether each node has a clock of its own, as `Node.move_clock` needs it.
             start_timeout: Seconds that `start` may take.
 
         Raises:
@@ -84,6 +86,7 @@ class RunningCluster:
         self._kept_directory = directory
         self._node_timeout_ms = node_timeout_ms
         self._appendonly = appendonly
+        self._movable_clocks = movable_clocks
         self._start_timeout = start_timeout
         self._settings: Settings | None = None
         #: A slot of each primary that was lost, to find its successor.
@@ -215,6 +218,7 @@ class RunningCluster:
             access_string=self._access_string,
             node_timeout_ms=self._node_timeout_ms,
             appendonly=self._appendonly,
+            movable_clocks=self._movable_clocks,
             certificates=certificates,
         )
         deadline = time.monotonic() + self._start_timeout

@@ -60,3 +60,18 @@ def abort_slot(slot: int, source: Node, target: Node) -> None:
     """Take the marks of a move back; keys already moved stay on the target."""
     for node in (source, target):
         node.command("CLUSTER", "SETSLOT", slot, "STABLE")
+
+
+def return_slot(slot: int, source: Node, target: Node, admin_password: str) -> None:
+    """Give a move up and carry back what was moved, while no client reaches the two nodes.
+
+    Args:
+        slot: The slot.
+        source: Who has it and keeps it.
+        target: Who was to get it.
+        admin_password: Of the administrator on the source.
+    """
+    source.command("CLUSTER", "SETSLOT", slot, "STABLE")
+    # Still importing, the target may send what is not its own; the source takes what is missing again.
+    move_keys(slot, target, source, admin_password)
+    target.command("CLUSTER", "SETSLOT", slot, "STABLE")

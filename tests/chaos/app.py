@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 from celery import Celery, signals
 
 from tests.chaos import ledger
+from tests.chaos.credentials import FileCredentials
 from tests.rediscluster import faultapp
 from tests.rediscluster.faultapp import Plan
 
@@ -20,10 +23,19 @@ PLAN = "CHAOS_PLAN"
 
 def make_app(plan: Plan) -> Celery:
     """The fleet's app, as its workers and its producers use it."""
-    app = faultapp.make_app(plan)
+    provider = {"credential_provider": credentials(plan)}
+    app = faultapp.make_app(replace(plan, options=plan.options | provider))
+    app.conf.result_backend_transport_options = app.conf.result_backend_transport_options | provider
     for function in (work, part, body):
         app.task(name=function.__name__)(function)
+    for completing in (pay, confirm):
+        app.task(name=completing.__name__, once=True)(completing)
     return app
+
+
+def credentials(plan: Plan) -> FileCredentials:
+    """Where all processes of a run find user name and password."""
+    return FileCredentials(f"{plan.directory}/credentials")
 
 
 @cache
@@ -32,9 +44,9 @@ def my_plan() -> Plan:
     return Plan(**json.loads(os.environ[PLAN]))
 
 
-def note(event: str, number: int) -> None:
+def note(event: str, number: int, token: str = ledger.NO_TOKEN) -> None:
     """Write a line of the ledger."""
-    ledger.write(my_plan().ledger, ledger.Line(event, number, WORKER, os.getpid(), time.monotonic()))
+    ledger.write(my_plan().ledger, ledger.Line(event, number, WORKER, os.getpid(), time.monotonic(), token))
 
 
 def work(number: int, seconds: float) -> None:
@@ -56,6 +68,20 @@ def body(results: list[int], number: int, expected: list[int]) -> None:
     note("began", number)
     if sorted(results) != sorted(expected):
         raise ValueError(f"the chord of {expected} got {results}")
+    note("done", number)
+
+
+def pay(number: int) -> str:
+    """Complete once; each run would return something else."""
+    note("began", number)
+    note("done", number)
+    return uuid4().hex
+
+
+def confirm(token: str, number: int, paid: int) -> None:
+    """What follows a payment: it tells what that returned."""
+    note("began", number)
+    note("returned", paid, token)
     note("done", number)
 
 

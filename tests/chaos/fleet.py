@@ -26,8 +26,8 @@ CHILDREN = 3
 class ChaosWorker(Worker):
     """A prefork worker of the chaos app."""
 
-    def __init__(self, plan: Plan, reader: Reader, queues: Sequence[str]) -> None:
-        """Start it."""
+    def __init__(self, plan: Plan, reader: Reader, queues: Sequence[str], group: int | None) -> None:
+        """Start it, as a member of a group if one is given."""
         self.plan = plan
         self.reader = reader
         self.log = Path(plan.directory, f"worker-{time.monotonic_ns()}.log")
@@ -42,6 +42,7 @@ class ChaosWorker(Worker):
                 stderr=subprocess.STDOUT,
                 env=os.environ | {app.PLAN: plan.dump()},
                 start_new_session=True,
+                group=group,
             )
 
     def wait_ready(self) -> Self:
@@ -71,23 +72,27 @@ class ChaosWorker(Worker):
 class Fleet:
     """Workers at numbered places: whoever leaves is followed by another at the same place."""
 
-    def __init__(self, plan: Plan, reader: Reader, queues: Sequence[str], size: int) -> None:
-        """Start them all; returns when they consume."""
-        self._plan, self._reader, self._queues = plan, reader, queues
+    def __init__(self, plan: Plan, reader: Reader, queues: Sequence[str], groups: Sequence[int | None]) -> None:
+        """Start a worker at each place, as a member of its group; returns when they consume."""
+        self._plan, self._reader, self._queues, self._groups = plan, reader, queues, groups
         self.everyone: list[ChaosWorker] = []
-        self.places = [self.launch() for _ in range(size)]
+        self.places = [self._launch(place) for place in range(len(groups))]
         for worker in self.places:
             worker.wait_ready()
 
-    def launch(self) -> ChaosWorker:
-        """Start a worker that has no place yet."""
-        worker = ChaosWorker(self._plan, self._reader, self._queues)
+    def _launch(self, place: int) -> ChaosWorker:
+        worker = ChaosWorker(self._plan, self._reader, self._queues, self._groups[place])
         self.everyone.append(worker)
         return worker
 
     def replace(self, place: int) -> None:
-        """Put a new worker at a place."""
-        self.places[place] = self.launch().wait_ready()
+        """Put a new worker at a place; returns when it consumes."""
+        self.replace_later(place).wait_ready()
+
+    def replace_later(self, place: int) -> ChaosWorker:
+        """Put a new worker at a place that may not be able to consume yet."""
+        self.places[place] = self._launch(place)
+        return self.places[place]
 
     def check(self) -> list[str]:
         """Workers that ended by themselves."""

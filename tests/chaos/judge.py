@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 from statistics import median
 
 from tests.chaos.ledger import Record, Run
-from tests.chaos.plan import Kind, Step
+from tests.chaos.plan import PRIMARY_KINDS, Kind, Step
 
 #: Why a task that was published with an unknown outcome, and then again, may run twice.
 REPEATED = "published twice"
-#: Why the body of a chord may run twice.
-HEADER = "a part of its chord ran twice"
+#: Why the body of a chord, or a callback, may run twice.
+HEADER = "what it follows ran twice"
+#: Seconds around the request to stop in which a pool process may have taken a task that its worker was not told of.
+TAKEN_AT_THE_END = 0.25
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,10 @@ class Sent:
         number: Its identity in the ledger.
         queue: Where it was sent.
         asked: When publishing it began.
+        confirmed: When that ended.
         delay: Its countdown in seconds.
-        parts: The numbers of the chord's header, if it is a chord's body.
+        parts: The numbers of what it follows, if it is a chord's body or a callback.
+        once: Whether it may complete only once.
         repeated: Whether a publish of it failed and was made anew.
     """
 
@@ -34,7 +39,9 @@ class Sent:
     asked: float
     delay: float = 0.0
     parts: tuple[int, ...] = ()
+    once: bool = False
     repeated: bool = False
+    confirmed: float = 0.0
 
 
 @dataclass
@@ -45,19 +52,21 @@ class Strike:
         step: The plan.
         since: From when on what the cluster acknowledged may be undone: a lost primary may not have replicated it.
         struck: When the fault began.
-        healed: When everything was as before.
-        workers: Main processes of the workers that it hit.
+        healed: When everything was as before; never, if the fault did not end as it should.
+        workers: Main processes of the workers that it hit, if it may make their tasks run again.
         processes: Pool processes that it hit.
-        queues: Queues whose primary it hit.
+        stopped: When each main process that was to end was told so.
+        queues: Queues whose primary it hit, if that may make their tasks run again.
         flowing: Seconds from `struck` until each queue had done a task that was published after it.
     """
 
     step: Step
     since: float
     struck: float
-    healed: float = 0.0
+    healed: float = inf
     workers: frozenset[int] = frozenset()
     processes: frozenset[int] = frozenset()
+    stopped: dict[int, float] = field(default_factory=dict)
     queues: frozenset[str] = frozenset()
     flowing: float | None = None
 
@@ -65,21 +74,37 @@ class Strike:
 def explains(strike: Strike, earlier: Run, later: Run, queue: str, lease: float) -> bool:
     """Whether docs/guarantees.md lets a task run again because of a fault; only faults that hit this very run count.
 
-    A manual failover, a migration, lost connections, forgotten scripts and a warm stop explain nothing.
+    All other kinds, such as a manual failover, a migration or lost replies, explain nothing.
     """
+    died = earlier.worker in strike.workers and earlier.began <= strike.struck <= later.began
+    # Either of the two: it may also begin after it woke what others had been given meanwhile.
+    silent = bool({earlier.worker, later.worker} & strike.workers) and (
+        later.began >= strike.struck and earlier.began <= strike.healed + lease
+    )
+    undone = undoes(strike, earlier, queue)
     match strike.step.kind:
         case Kind.KILL_WORKER:
-            return earlier.worker in strike.workers and earlier.began <= strike.struck <= later.began
-        case Kind.KILL_CHILD:
+            return died
+        case Kind.KILL_CHILD | Kind.STOP_CHILD:
             return earlier.process in strike.processes and earlier.began <= strike.struck <= later.began
         case Kind.FREEZE_WORKER:
-            # Either of the two: it may also begin after it woke what others had been given meanwhile.
-            hit = {earlier.worker, later.worker} & strike.workers
-            return bool(hit) and later.began >= strike.struck and earlier.began <= strike.healed + lease
-        case Kind.KILL_PRIMARY | Kind.FREEZE_PRIMARY:
-            return queue in strike.queues and earlier.last >= strike.since and earlier.began <= strike.healed
+            return silent
+        case Kind.STOP_WORKER | Kind.ROLLING_RESTART:
+            return abs(earlier.began - strike.stopped.get(earlier.worker, -inf)) <= TAKEN_AT_THE_END
+        case Kind.CUT_OFF:
+            return silent and queue in strike.queues
+        case Kind.KILL_PRIMARY | Kind.FREEZE_PRIMARY | Kind.KILL_TWO_PRIMARIES:
+            return undone
+        case Kind.KILL_PRIMARY_AND_WORKER:
+            return died or undone
         case _:
             return False
+
+
+def undoes(strike: Strike, run: Run, queue: str) -> bool:
+    """Whether a primary that was lost may have taken along what a run left in the cluster."""
+    lost = strike.step.kind in PRIMARY_KINDS and queue in strike.queues
+    return lost and run.last >= strike.since and run.began <= strike.healed
 
 
 @dataclass
@@ -93,6 +118,8 @@ class Judgement:
         strange: Numbers that ran and that nobody published.
         twice: Numbers done more than once.
         again: Numbers begun more than once and done once.
+        once: How many of those that may complete only once did.
+        completed_twice: Numbers of those that did so more than once.
         causes: For each of `twice` and `again`, why; empty when there is no cause.
     """
 
@@ -102,6 +129,8 @@ class Judgement:
     strange: list[int] = field(default_factory=list)
     twice: list[int] = field(default_factory=list)
     again: list[int] = field(default_factory=list)
+    once: int = 0
+    completed_twice: list[int] = field(default_factory=list)
     causes: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -116,6 +145,8 @@ class Judgement:
             found.append(f"lost: {self.lost}")
         if self.strange:
             found.append(f"ran and were never published: {self.strange}")
+        if self.completed_twice:
+            found.append(f"completed more than once: {self.completed_twice}")
         if self.unexplained:
             found.append(f"ran again without a cause: {self.unexplained}")
         return found
@@ -136,6 +167,13 @@ def judge(sent: Collection[Sent], record: Record, strikes: Sequence[Strike], lea
         if len(runs) > 1:
             (result.twice if sum(run.done is not None for run in runs) > 1 else result.again).append(number)
             result.causes[number] = _cause(known[number], runs, strikes, lease, result.causes)
+    once = [task for task in known.values() if task.once and task.number in record.tokens]
+    result.once = len(once)
+    for task in once:
+        runs = record.runs[task.number]
+        undone = any(undoes(strike, run, task.queue) for strike in strikes for run in runs)
+        if len(record.tokens[task.number]) > 1 and not undone:
+            result.completed_twice.append(task.number)
     return result
 
 
@@ -179,6 +217,7 @@ def table(strikes: Sequence[Strike], result: Judgement) -> str:
         lines.append(f"| {kind} | {len(hits)} | {times} |")
     lines += ["", "| tasks | |", "|---|---:|"]
     lines += [f"| sent | {result.sent} |", f"| run | {result.run} |", f"| lost | {len(result.lost)} |"]
+    lines += [f"| completed once, as they must | {result.once - len(result.completed_twice)} of {result.once} |"]
     for name, numbers in (("run twice", result.twice), ("begun twice, done once", result.again)):
         lines.append(f"| {name} | {len(numbers)} |")
         reasons = [result.causes[number] or "**no cause**" for number in numbers]
@@ -187,9 +226,16 @@ def table(strikes: Sequence[Strike], result: Judgement) -> str:
 
 
 def timeline(sent: Iterable[Sent], record: Record, result: Judgement, origin: float) -> list[str]:
-    """The runs of what ran more than once, with seconds since `origin`, to be read beside the list of faults."""
+    """What was lost, and what ran more than once, with seconds since `origin`, to be read beside the list of faults."""
     lines = []
     for task in sent:
+        if task.number in result.lost:
+            begun = [f"{run.began - origin:.2f}" for run in record.runs.get(task.number, ())]
+            kind = f"end of the chord of {task.parts}" if task.parts else f"delayed by {task.delay:.2f}"
+            lines.append(
+                f"task {task.number} of {task.queue} ({kind}) is lost: published {task.asked - origin:.2f}-"
+                f"{task.confirmed - origin:.2f}, begun {begun}"
+            )
         if task.number in result.causes:
             runs = sorted(record.runs[task.number], key=lambda run: run.began)
             said = [

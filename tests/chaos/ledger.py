@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+#: In lines that tell of no return value.
+NO_TOKEN = "-"
+
 
 class Line(NamedTuple):
     """A line of the ledger; the time is CLOCK_MONOTONIC, which all processes of a machine share."""
@@ -17,6 +20,8 @@ class Line(NamedTuple):
     worker: int
     process: int
     at: float
+    #: What a task with `once` returned, as its callback was told.
+    token: str = NO_TOKEN
 
 
 def write(path: Path, line: Line) -> None:
@@ -24,7 +29,7 @@ def write(path: Path, line: Line) -> None:
     # A write to a file opened for appending is one step, also between processes.
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(descriptor, f"{line.event} {line.number} {line.worker} {line.process} {line.at}\n".encode())
+        os.write(descriptor, f"{' '.join(map(str, line))}\n".encode())
     finally:
         os.close(descriptor)
 
@@ -53,6 +58,8 @@ class Record:
     runs: dict[int, list[Run]] = field(default_factory=dict)
     #: When each number was first done.
     done: dict[int, float] = field(default_factory=dict)
+    #: What the tasks with `once` are known to have returned.
+    tokens: dict[int, set[str]] = field(default_factory=dict)
 
     def add(self, lines: Iterable[Line]) -> None:
         """Take lines in, in the order of the file."""
@@ -63,6 +70,8 @@ class Record:
                 case "began":
                     run = Run(line.number, line.worker, line.process, line.at)
                     self.runs.setdefault(line.number, []).append(run)
+                case "returned":
+                    self.tokens.setdefault(line.number, set()).add(line.token)
                 case _:
                     self.done.setdefault(line.number, line.at)
                     # A process does one task at a time, so the newest open run of the process is the one.
@@ -93,5 +102,5 @@ class Reader:
 
 
 def _parse(text: str) -> Line:
-    event, number, worker, process, at = text.split()
-    return Line(event, int(number), int(worker), int(process), float(at))
+    event, number, worker, process, at, token = text.split()
+    return Line(event, int(number), int(worker), int(process), float(at), token)

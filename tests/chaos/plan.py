@@ -14,14 +14,34 @@ class Kind(StrEnum):
     KILL_WORKER = "SIGKILL of a worker with its pool"
     STOP_WORKER = "SIGTERM of a worker, replaced"
     KILL_CHILD = "SIGKILL of a pool process"
+    STOP_CHILD = "SIGTERM of a pool process"
     FREEZE_WORKER = "SIGSTOP of a worker beyond its lease"
     ROLLING_RESTART = "rolling restart of all workers"
     FAILOVER = "manual failover"
     KILL_PRIMARY = "SIGKILL of a primary"
     FREEZE_PRIMARY = "SIGSTOP of a primary"
-    MIGRATE_SLOT = "slot of a queue migrated"
+    KILL_PRIMARY_AND_WORKER = "SIGKILL of a primary and a worker at once"
+    KILL_TWO_PRIMARIES = "SIGKILL of two primaries at once"
+    RESTART_ALL = "SIGKILL of all nodes, restarted with their files"
+    MIGRATE_SLOT = "slot of a queue migrated and back"
+    HALF_MIGRATION = "slot migration left half-way"
+    ADD_NODE = "node added, used and removed"
+    CUT_OFF = "worker cut off from a primary"
+    LOSE_REPLIES = "replies lost after execution"
+    SLOW_NODE = "slow primary"
     KILL_CLIENTS = "CLIENT KILL of everything"
     FLUSH_SCRIPTS = "SCRIPT FLUSH on all nodes"
+    ROTATE_PASSWORD = "password rotated"
+    FULL_MEMORY = "memory of a primary full"
+    MOVE_CLOCK = "clock of a primary jumps both ways"
+
+
+#: Those that may undo what a primary answered.
+PRIMARY_KINDS = frozenset(
+    {Kind.KILL_PRIMARY, Kind.FREEZE_PRIMARY, Kind.KILL_PRIMARY_AND_WORKER, Kind.KILL_TWO_PRIMARIES}
+)
+#: Those that need a network of the run's own.
+NETWORK_KINDS = frozenset({Kind.CUT_OFF, Kind.LOSE_REPLIES, Kind.SLOW_NODE})
 
 
 @dataclass(frozen=True)
@@ -33,7 +53,7 @@ class Step:
         worker: The place in the fleet of the worker that it happens to, if it happens to one.
         child: Which of that worker's pool processes.
         queue: The number of the queue whose shard or slot it happens to, if it happens to one.
-        target: Which of the other primaries gets a migrated slot.
+        target: Which of two: the other primaries, or the ways in which a kind can happen.
     """
 
     kind: Kind
@@ -43,18 +63,39 @@ class Step:
     target: int
 
     def __str__(self) -> str:
-        match self.kind:
-            case Kind.KILL_WORKER | Kind.STOP_WORKER | Kind.FREEZE_WORKER:
-                where = f"worker {self.worker}"
-            case Kind.KILL_CHILD:
-                where = f"process {self.child} of worker {self.worker}"
-            case Kind.FAILOVER | Kind.KILL_PRIMARY | Kind.FREEZE_PRIMARY:
-                where = f"shard of queue {self.queue}"
-            case Kind.MIGRATE_SLOT:
-                where = f"queue {self.queue} to other primary {self.target}"
-            case _:
-                where = "all"
-        return f"{self.kind} ({where})"
+        worker, shard = f"worker {self.worker}", f"shard of queue {self.queue}"
+        ways = _WAYS.get(self.kind)
+        where = {
+            Kind.KILL_WORKER: worker,
+            Kind.STOP_WORKER: worker,
+            Kind.FREEZE_WORKER: worker,
+            Kind.KILL_CHILD: f"process {self.child} of {worker}",
+            Kind.STOP_CHILD: f"process {self.child} of {worker}",
+            Kind.FAILOVER: shard,
+            Kind.KILL_PRIMARY: shard,
+            Kind.FREEZE_PRIMARY: shard,
+            Kind.KILL_PRIMARY_AND_WORKER: f"{shard}, {worker}",
+            Kind.KILL_TWO_PRIMARIES: f"{shard} and other primary {self.target}",
+            Kind.MIGRATE_SLOT: f"queue {self.queue} to other primary {self.target}",
+            Kind.HALF_MIGRATION: f"queue {self.queue}",
+            Kind.ADD_NODE: f"for queue {self.queue}",
+            Kind.CUT_OFF: f"{worker}, {shard}",
+            Kind.LOSE_REPLIES: f"{worker} and producers, {shard}",
+            Kind.SLOW_NODE: shard,
+            Kind.FULL_MEMORY: shard,
+            Kind.MOVE_CLOCK: shard,
+        }.get(self.kind, "all")
+        return f"{self.kind} ({where}{f', {ways[self.target]}' if ways else ''})"
+
+
+#: What `target` means where it is no primary.
+_WAYS = {
+    Kind.KILL_TWO_PRIMARIES: ("restarted", "replicas told to take over"),
+    Kind.HALF_MIGRATION: ("finished later", "given up"),
+    Kind.ADD_NODE: ("a primary that gets the slot", "a replica that is promoted"),
+    Kind.CUT_OFF: ("for half a lease", "for longer than a lease"),
+    Kind.MOVE_CLOCK: ("first forward", "first back"),
+}
 
 
 def schedule(seed: int, *, workers: int, children: int, queues: int) -> Iterator[Step]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -16,15 +17,17 @@ from service.fleet import REDIS_ACCESS_STRING
 from service.rediscluster import BrokerInspector
 from service.rediscluster.session import close_all
 from tests.chaos import leaks
-from tests.chaos.app import make_app
-from tests.chaos.faults import Faults
+from tests.chaos.app import credentials, make_app
+from tests.chaos.faults import happen
 from tests.chaos.fleet import CHILDREN, Fleet
 from tests.chaos.judge import Judgement, Sent, Strike, judge, seconds_until_flowing, table, timeline
 from tests.chaos.ledger import Reader, Record
-from tests.chaos.plan import schedule
+from tests.chaos.network import Network
+from tests.chaos.plan import Kind, schedule
 from tests.chaos.traffic import Traffic
+from tests.chaos.world import FLOW_DEADLINE, World
 from tests.rediscluster.faultapp import Plan
-from tests.rediscluster.faultkit import eventually, heal
+from tests.rediscluster.faultkit import heal
 
 QUEUES = ("chaos-a", "chaos-b", "chaos-c", "chaos-d")
 WORKERS = 2
@@ -33,12 +36,10 @@ PREFIX = "broker:"
 LEASE = 6.0
 #: Milliseconds until a silent node counts as failed: as short as a busy machine allows.
 NODE_TIMEOUT_MS = 1_500
-#: Seconds within which all queues must flow again after a fault, and all work be done at the end.
-FLOW_DEADLINE, END_DEADLINE = 45.0, 90.0
+#: Seconds within which all work must be done at the end.
+END_DEADLINE = 90.0
 #: Seconds after which the temporary queues of workers that were killed must be gone.
 KEYS_DEADLINE = 40.0
-#: Tasks of each queue that must be done before it counts as flowing.
-FLOWING = 3
 
 OPTIONS = {"lease": LEASE, "idle_timeout": 2.0, "socket_timeout": 2.0, "key_prefix": PREFIX, "client_name": "chaos"}
 CONF = {
@@ -72,40 +73,58 @@ class Outcome:
         return timeline(self.sent, self.record, self.judgement, origin)
 
 
-def run(seed: int, seconds: float, say: Say) -> Outcome:
+def run(
+    seed: int,
+    seconds: float,
+    kinds: Collection[Kind],
+    network: Network | None,
+    say: Say,
+    *,
+    one_seed: bool,
+    directory: str | None = None,
+) -> Outcome:
     """Let faults happen for some seconds, then judge.
 
     Args:
         seed: Of the faults and their targets.
         seconds: How long faults are begun.
+        kinds: Only these happen, at the places that the seed gives them.
+        network: Where packets can be dropped; needed by some kinds.
         say: Told what happens.
+        one_seed: Whether clients are told of one node instead of all.
+        directory: Where to keep the ledger and all logs; None removes them.
     """
     with contextlib.ExitStack() as stack:
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-"))
-        cluster = LocalCluster(access_string=REDIS_ACCESS_STRING, node_timeout_ms=NODE_TIMEOUT_MS)
+        directory = directory or stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-"))
+        cluster = LocalCluster(
+            access_string=REDIS_ACCESS_STRING,
+            directory=Path(directory, "cluster"),
+            node_timeout_ms=NODE_TIMEOUT_MS,
+            appendonly=True,
+            movable_clocks=True,
+        )
         stack.enter_context(cluster)
-        plan = Plan(_url_of_all(cluster), directory, QUEUES[0], OPTIONS, CONF)
+        plan = Plan(_url(cluster, 1 if one_seed else len(cluster.nodes)), directory, QUEUES[0], OPTIONS, CONF)
+        provider = credentials(plan)
+        provider.change(cluster.username, cluster.password)
         reader = Reader(plan.ledger)
         app = make_app(plan)
         stack.callback(app.close)
         # Celery makes it at first use; threads that come at the same time would each make one.
         assert app.backend
-        fleet = Fleet(plan, reader, QUEUES, WORKERS)
+        groups = [network.worker_group(place) if network else None for place in range(WORKERS)]
+        fleet = Fleet(plan, reader, QUEUES, groups)
         stack.callback(fleet.kill)
-        traffic = Traffic(app, QUEUES, seed)
+        traffic = Traffic(app, QUEUES, seed, as_group=network is not None)
         stack.callback(traffic.stop, 0)
-        scene = Scene(Faults(cluster, fleet, traffic, reader, QUEUES, PREFIX, LEASE), say)
-        scene.strike(seed, seconds)
+        scene = Scene(World(cluster, fleet, traffic, reader, QUEUES, PREFIX, LEASE, provider, network), say)
+        scene.strike(seed, seconds, kinds)
         return scene.end(lambda: _close(app))
 
 
-def _url_of_all(cluster: LocalCluster) -> str:
-    """The URL with every node as a seed, as a configuration endpoint names every node.
-
-    With one seed, a pool process that needs the cluster for the first time while that node is frozen finds nobody.
-    """
-    url, _, _ = cluster.url.rpartition("@")
-    return f"{url}@{','.join(f'127.0.0.1:{node.port}' for node in cluster.nodes)}"
+def _url(cluster: LocalCluster, seeds: int) -> str:
+    """The URL that names so many nodes, and no password: that one changes."""
+    return f"rediscluster://{','.join(f'127.0.0.1:{node.port}' for node in cluster.nodes[:seeds])}"
 
 
 def _close(app: Celery) -> None:
@@ -120,62 +139,54 @@ def _close(app: Celery) -> None:
 class Scene:
     """A run under way."""
 
-    def __init__(self, faults: Faults, say: Say) -> None:
-        self._faults, self._say = faults, say
+    def __init__(self, world: World, say: Say) -> None:
+        self._world, self._say = world, say
         self._strikes: list[Strike] = []
         self._problems: list[str] = []
 
-    def strike(self, seed: int, seconds: float) -> None:
+    def strike(self, seed: int, seconds: float, kinds: Collection[Kind]) -> None:
         """Let one fault happen after the other, until the time is up or something does not flow any more."""
         ends = time.monotonic() + seconds
         steps = schedule(seed, workers=WORKERS, children=CHILDREN, queues=len(QUEUES))
         with self._noting_failures():
-            self._wait_flowing(time.monotonic())
+            self._world.wait_flowing(time.monotonic())
             for number, step in enumerate(steps, 1):
                 if time.monotonic() >= ends:
                     break
+                if step.kind not in kinds:
+                    continue
                 self._say(f"{number}. {step}")
-                strike = self._faults.strike(step)
-                self._strikes.append(strike)
-                self._wait_flowing(strike.healed)
-                self._problems += self._faults.fleet.check()
+                now = time.monotonic()
+                made = Strike(step, since=now, struck=now)
+                self._strikes.append(made)
+                happen(self._world, made)
+                self._world.wait_flowing(made.healed)
+                self._problems += self._world.fleet.check()
 
     def end(self, close: Callable[[], None]) -> Outcome:
         """Wait for what is under way, end the fleet, and judge."""
-        faults = self._faults
+        world = self._world
         self._say("no more faults: waiting until everything is done")
         with self._noting_failures():
             # A fault that failed may have left something broken.
-            heal(faults.cluster)
-        self._problems += faults.traffic.stop(FLOW_DEADLINE)
-        sent = list(faults.traffic.sent)
+            heal(world.cluster)
+        self._problems += world.traffic.stop(FLOW_DEADLINE)
+        sent = list(world.traffic.sent)
         numbers = {task.number for task in sent}
-        leaks.wait_gone(lambda: sorted(map(str, numbers - faults.reader.read().done.keys())), END_DEADLINE)
-        with self._noting_failures(), contextlib.closing(BrokerInspector(faults.cluster.url, OPTIONS)) as inspector:
+        leaks.wait_gone(lambda: sorted(map(str, numbers - world.reader.read().done.keys())), END_DEADLINE)
+        with self._noting_failures(), contextlib.closing(BrokerInspector(world.cluster.url, OPTIONS)) as inspector:
             self._problems += leaks.wait_gone(lambda: leaks.in_queues(inspector, QUEUES), 2 * LEASE)
-            self._problems += faults.fleet.stop()
-            self._problems += leaks.wait_gone(lambda: leaks.processes(faults.fleet), LEASE)
-            self._problems += self._left("key", lambda: leaks.keys(faults.cluster, QUEUES, PREFIX), KEYS_DEADLINE)
+            self._problems += world.fleet.stop()
+            self._problems += leaks.wait_gone(lambda: leaks.processes(world.fleet), LEASE)
+            self._problems += self._left("key", lambda: leaks.keys(world.cluster, QUEUES, PREFIX), KEYS_DEADLINE)
         close()
         with self._noting_failures():
-            self._problems += self._left("connection", lambda: leaks.clients(faults.cluster), LEASE)
-        record = faults.reader.read()
-        for strike in self._strikes:
-            strike.flowing = seconds_until_flowing(strike, sent, record, QUEUES)
+            self._problems += self._left("connection", lambda: leaks.clients(world.cluster), LEASE)
+        record = world.reader.read()
+        for made in self._strikes:
+            made.flowing = seconds_until_flowing(made, sent, record, QUEUES)
         judgement = judge(sent, record, self._strikes, LEASE)
         return Outcome(sent, record, self._strikes, judgement, self._problems + judgement.problems())
-
-    def _wait_flowing(self, since: float) -> None:
-        traffic, reader = self._faults.traffic, self._faults.reader
-
-        def flowing() -> bool:
-            done = reader.read().done
-            counts = dict.fromkeys(QUEUES, 0)
-            for task in reversed(traffic.sent):
-                counts[task.queue] += task.asked >= since and task.number in done
-            return min(counts.values()) >= FLOWING
-
-        eventually(flowing, f"all queues flow again ({len(traffic.sent)} sent)", FLOW_DEADLINE)
 
     @contextlib.contextmanager
     def _noting_failures(self) -> Iterator[None]:

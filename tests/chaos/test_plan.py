@@ -3,25 +3,55 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
+from tests.chaos.faults import WAYS
 from tests.chaos.judge import HEADER, REPEATED, Sent, Strike, judge, seconds_until_flowing, table
-from tests.chaos.ledger import Line, Record
+from tests.chaos.ledger import Line, Reader, Record, write
 from tests.chaos.plan import Kind, Step, schedule
 
 LEASE = 6.0
+
+
+#: Kinds after which nothing may run twice, even if it was in the hands of a worker and on a shard that they hit.
+NO_CAUSES = (
+    Kind.FAILOVER,
+    Kind.RESTART_ALL,
+    Kind.MIGRATE_SLOT,
+    Kind.HALF_MIGRATION,
+    Kind.ADD_NODE,
+    Kind.LOSE_REPLIES,
+    Kind.SLOW_NODE,
+    Kind.KILL_CLIENTS,
+    Kind.FLUSH_SCRIPTS,
+    Kind.ROTATE_PASSWORD,
+    Kind.FULL_MEMORY,
+    Kind.MOVE_CLOCK,
+)
 
 
 def first(number: int, seed: int) -> list[Step]:
     return list(islice(schedule(seed, workers=2, children=3, queues=4), number))
 
 
-def strike(kind: Kind, struck: float = 10.0, healed: float = 12.0, **hit: frozenset[int] | frozenset[str]) -> Strike:
-    made = Strike(Step(kind, 0, 0, 0, 0), since=struck - 0.1, struck=struck, healed=healed)
-    for name, value in hit.items():
-        setattr(made, name, value)
+def strike(
+    kind: Kind,
+    *,
+    workers: frozenset[int] = frozenset(),
+    processes: frozenset[int] = frozenset(),
+    queues: frozenset[str] = frozenset(),
+    stopped: dict[int, float] | None = None,
+) -> Strike:
+    made = Strike(Step(kind, 0, 0, 0, 0), 9.9, 10.0, healed=12.0, workers=workers, processes=processes, queues=queues)
+    made.stopped |= stopped or {}
     return made
+
+
+def on_both(kind: Kind, queue: str = "q") -> Strike:
+    """A fault of a worker and a queue."""
+    return strike(kind, workers=frozenset({5}), queues=frozenset({queue}))
 
 
 def record(*runs: tuple[int, int, float, float | None]) -> Record:
@@ -66,20 +96,36 @@ def test_what_was_sent_and_not_done_is_lost_and_the_reverse_is_strange() -> None
         (strike(Kind.KILL_WORKER, workers=frozenset({5})), [(1, 5, 9, 9.1), (1, 6, 9.5, 9.6)], False),
         (strike(Kind.KILL_CHILD, processes=frozenset({105})), [(1, 5, 9.9, None), (1, 6, 10.1, 11)], True),
         (strike(Kind.KILL_CHILD, processes=frozenset({104})), [(1, 5, 9.9, None), (1, 6, 10.1, 11)], False),
+        (strike(Kind.STOP_CHILD, processes=frozenset({105})), [(1, 5, 9.9, None), (1, 6, 10.1, 11)], True),
+        (strike(Kind.STOP_CHILD, processes=frozenset({104})), [(1, 5, 9.9, None), (1, 6, 10.1, 11)], False),
         # A frozen worker may come first or second.
         (strike(Kind.FREEZE_WORKER, workers=frozenset({5})), [(1, 5, 9.9, 12.1), (1, 6, 11, 11.1)], True),
         (strike(Kind.FREEZE_WORKER, workers=frozenset({5})), [(1, 6, 11, 11.1), (1, 5, 12.1, 12.2)], True),
         (strike(Kind.FREEZE_WORKER, workers=frozenset({5})), [(1, 6, 11, 11.1), (1, 7, 12.1, 12.2)], False),
         (strike(Kind.FREEZE_WORKER, workers=frozenset({5})), [(1, 5, 19, 19.1), (1, 6, 20, 20.1)], False),
+        # A worker that was told to stop just when its process took the task.
+        (strike(Kind.STOP_WORKER, stopped={5: 10.0}), [(1, 5, 10.01, 10.02), (1, 6, 10.2, 10.3)], True),
+        (strike(Kind.ROLLING_RESTART, stopped={5: 10.0}), [(1, 5, 9.99, 10.02), (1, 6, 10.2, 10.3)], True),
+        (strike(Kind.ROLLING_RESTART, stopped={5: 10.0}), [(1, 5, 9.5, 10.02), (1, 6, 10.2, 10.3)], False),
+        (strike(Kind.ROLLING_RESTART, stopped={6: 10.0}), [(1, 5, 9.99, 10.02), (1, 6, 10.2, 10.3)], False),
+        # A worker that was cut off, and only from the node of this queue.
+        (on_both(Kind.CUT_OFF), [(1, 5, 9.9, 10.0), (1, 6, 16.1, 16.2)], True),
+        (on_both(Kind.CUT_OFF), [(1, 6, 16.1, 16.2), (1, 5, 16.5, 16.6)], True),
+        (on_both(Kind.CUT_OFF), [(1, 6, 9.9, 10.0), (1, 7, 16.1, 16.2)], False),
+        (on_both(Kind.CUT_OFF, "r"), [(1, 5, 9.9, 10.0), (1, 6, 16.1, 16.2)], False),
+        (strike(Kind.CUT_OFF), [(1, 5, 9.9, 10.0), (1, 6, 16.1, 16.2)], False),
+        # Either of two that were lost at once; of two primaries only those that did not come back themselves.
+        (on_both(Kind.KILL_PRIMARY_AND_WORKER), [(1, 6, 9.95, 9.96), (1, 7, 16, 17)], True),
+        (strike(Kind.KILL_PRIMARY_AND_WORKER, workers=frozenset({5})), [(1, 5, 9.8, None), (1, 6, 16, 17)], True),
+        (on_both(Kind.KILL_PRIMARY_AND_WORKER), [(1, 6, 9.8, 9.85), (1, 7, 16, 17)], False),
+        (strike(Kind.KILL_TWO_PRIMARIES, queues=frozenset({"q"})), [(1, 5, 9.8, 9.95), (1, 6, 13, 14)], True),
+        (strike(Kind.KILL_TWO_PRIMARIES), [(1, 5, 9.8, 9.95), (1, 6, 13, 14)], False),
         # Only what the lost primary served, and only since the replica was known to have caught up.
         (strike(Kind.KILL_PRIMARY, queues=frozenset({"q"})), [(1, 5, 9.8, 9.95), (1, 6, 13, 14)], True),
         (strike(Kind.KILL_PRIMARY, queues=frozenset({"q"})), [(1, 5, 9.5, 9.8), (1, 6, 13, 14)], False),
         (strike(Kind.KILL_PRIMARY, queues=frozenset({"r"})), [(1, 5, 9.8, 9.95), (1, 6, 13, 14)], False),
         (strike(Kind.FREEZE_PRIMARY, queues=frozenset({"q"})), [(1, 5, 12.1, 12.2), (1, 6, 13, 14)], False),
-        *(
-            (strike(kind, workers=frozenset({5}), queues=frozenset({"q"})), [(1, 5, 9.9, 10.1), (1, 6, 11, 12)], False)
-            for kind in (Kind.FAILOVER, Kind.MIGRATE_SLOT, Kind.KILL_CLIENTS, Kind.FLUSH_SCRIPTS, Kind.STOP_WORKER)
-        ),
+        *((on_both(kind), [(1, 5, 9.9, 10.1), (1, 6, 11, 12)], False) for kind in NO_CAUSES),
     ],
 )
 def test_only_a_fault_that_hit_this_very_run_explains_another(
@@ -102,6 +148,30 @@ def test_a_chord_may_end_twice_when_a_part_had_a_cause_to_run_twice() -> None:
     runs = [(1, 5, 9.0, 9.9), (1, 6, 16.0, 17.0), (2, 6, 10.5, 10.6), (2, 6, 17.0, 18.0)]
     assert judge(sent, record(*runs), [hit], LEASE).causes == {1: hit.step.kind.value, 2: HEADER}
     assert judge(sent, record(*runs), [], LEASE).unexplained == [1, 2]
+
+
+def test_what_completes_once_may_return_something_else_only_when_a_primary_took_its_record_along() -> None:
+    def judged(hit: Strike) -> list[int]:
+        runs = record((1, 5, 9.93, 9.95), (1, 6, 16, 17))
+        runs.tokens = {1: {"a", "b"}}
+        return judge([Sent(1, "q", 0, once=True)], runs, [hit], LEASE).completed_twice
+
+    assert judged(strike(Kind.KILL_PRIMARY, queues=frozenset({"q"}))) == []
+    assert judged(strike(Kind.KILL_PRIMARY, queues=frozenset({"r"}))) == [1]
+    assert judged(strike(Kind.KILL_WORKER, workers=frozenset({5}))) == [1]
+
+
+def test_the_ledger_tells_what_was_written_in_it(tmp_path: Path) -> None:
+    reader = Reader(tmp_path / "ledger")
+    for line in (Line("ready", 0, 5, 5, 1.0), Line("began", 1, 5, 6, 2.0), Line("returned", 1, 5, 6, 3.0, "x")):
+        write(tmp_path / "ledger", line)
+    assert (reader.read().ready, reader.read().tokens) == ({5}, {1: {"x"}})
+    write(tmp_path / "ledger", Line("done", 1, 5, 6, 4.0))
+    assert reader.read().done == {1: 4.0}
+
+
+def test_there_is_a_way_for_every_kind() -> None:
+    assert WAYS.keys() == set(Kind)
 
 
 def test_two_publishes_are_two_messages() -> None:
