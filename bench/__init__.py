@@ -1,1 +1,1 @@
-"""Speed, side by side with stock kombu on one Redis. Not tests: they have no thresholds."""
+"""Speed and footprint beside stock kombu on one Redis, for `make bench`. Not tests: a slow figure fails nothing."""

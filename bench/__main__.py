@@ -1,28 +1,49 @@
-"""`python -m bench [ROUNDS]`: measures both brokers in turn and prints the ratios."""
+"""`python -m bench [--rounds N] [--only NAME,…]`: measures, and prints the tables.
+
+A run of everything also writes bench/results/latest.json, docs/benchmarks.md and its chart.
+"""
 
 from __future__ import annotations
 
-import statistics
+import argparse
 import sys
-from contextlib import ExitStack
 
-from bench.brokers import ours, stock
-from bench.measures import MEASURES
+from bench import document
+from bench.groups import UnknownGroupError
+from bench.results import FILE
+from bench.run import run
+from bench.table import tables
+from scripts.localcluster import LocalClusterError
 
 
-def main(rounds: int) -> int:
-    """Print a table in Markdown: median rates, and median and spread of the ratios of all rounds."""
-    print("| measure | stock /s | ours /s | ours : stock, median (lowest to highest) |\n|---|---|---|---|", flush=True)
-    with ExitStack() as stack:
-        theirs, own = stack.enter_context(stock()), stack.enter_context(ours())
-        for name, measure in MEASURES.items():
-            pairs = [(measure(theirs), measure(own)) for _ in range(rounds)]
-            ratios = sorted(mine / other for other, mine in pairs)
-            medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
-            spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-            print(f"| {name} | {medians[0]:.0f} | {medians[1]:.0f} | {spread} |", flush=True)
+def main() -> int:
+    """Run it; 1 if something could not be measured, 2 if a name is unknown."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="comma-separated measures; nothing is written then")
+    arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        print("at least one round", file=sys.stderr)
+        return 2
+    only = {name.strip() for name in arguments.only.split(",") if name.strip()}
+    try:
+        results, failed = run(arguments.rounds, only)
+    except UnknownGroupError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except LocalClusterError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(tables(results))
+    if failed:
+        print(*failed, "nothing is written", sep="\n", file=sys.stderr)
+        return 1
+    if not only:
+        results.save()
+        document.write(results)
+        print(f"written: {FILE}, {document.PAGE}, {document.CHART}", file=sys.stderr)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 5))
+    sys.exit(main())

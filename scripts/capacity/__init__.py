@@ -1,0 +1,1 @@
+"""What the broker of a stack carries, from its render and the figures of the benchmark."""
