@@ -16,6 +16,7 @@ from uuid import uuid4
 from redis import exceptions
 
 from .cluster import Cluster
+from .errors import MessageTooLargeError
 from .keys import QueueKeys, bindings_key
 from .options import Options
 from .scripts import Script, load
@@ -239,11 +240,24 @@ class Broker:
             NoQueueError: The queue is not declared.
             ClusterUnavailableError: Not confirmed within the deadline, by the primary or by `durable_replicas`
                 replicas: it may or may not have been stored.
+            MessageTooLargeError: It has more bytes than `message_limit`; it was not stored.
             redis.exceptions.OutOfMemoryError: The memory was full until the deadline; it was not stored.
         """
+        self._check_size(queue.queue, payload)
         window = int(self.options.dedupe_window * 1000)
-        args = (queue.wake, lane, number, message_id, priority, due_ms, window, payload)
+        # Our clock tells only how old a message is; what decides when it is due and when a lease ends is the server's.
+        ready = due_ms or int(time.time() * 1000)
+        message = b"%b:%d:%d:0:0:%b" % (message_id.encode(), priority, ready, payload)
+        args = (queue.wake, lane, number, priority, due_ms, window, message)
         return bool(self._script("publish", queue, lambda _: args, replicas=self.options.durable_replicas))
+
+    def _check_size(self, where: str, payload: bytes) -> None:
+        limit = self.options.message_limit
+        if len(payload) > limit:
+            raise MessageTooLargeError(
+                f"a message for {where} has {len(payload)} bytes, the limit is {limit}: "
+                "keep what is large in a store, and send where it is"
+            )
 
     def settle(
         self, queue: QueueKeys, session: str, wanted: int, first: int, acks: Iterable[Ack] = (), attempt: int = 0
@@ -357,8 +371,10 @@ class Broker:
 
         Raises:
             ClusterUnavailableError: Not confirmed within the deadline.
+            MessageTooLargeError: It has more bytes than `message_limit`; it was not sent.
             redis.exceptions.OutOfMemoryError: The memory is full; nobody waits for that, it would stop the worker.
         """
+        self._check_size(stream, payload)
         options = self.options
         args = (options.fanout_length, int(options.fanout_expires * 1000), routing_key, payload)
         self.cluster.script(load("broadcast"), [stream], lambda _: args, until_room=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -205,7 +206,7 @@ class Channel(virtual.Channel):
         # All copies of a task in one part, which alone knows whether it completed.
         part = self.broker.part_of(queue, str(properties.get("correlation_id") or f"{lane} {number}"))
         publish = {
-            "message_id": uuid().replace("-", ""),
+            "message_id": os.urandom(16).hex(),
             "lane": lane,
             "number": number,
             "priority": self._get_message_priority(message),

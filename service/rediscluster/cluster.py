@@ -12,7 +12,6 @@ from typing import Any
 from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection
-from redis.crc import key_slot
 from redis.retry import Retry
 
 from .activity import count
@@ -24,7 +23,7 @@ from .node import Ask, Node
 from .options import Options
 from .outages import ALL_SLOTS, EVERYTHING, outages_of
 from .scripts import Script
-from .topology import NAMED, Address, SlotRange, changes, name, primary_of, slots_named, spans_of
+from .topology import NAMED, Address, SlotRange, changes, name, primary_of, slot_of, slots_named, spans_of
 from .wire import Part, command, script_call
 
 logger = logger_for(__name__)
@@ -77,7 +76,7 @@ class Cluster:
         """
         if not self._ranges:
             self.refresh()
-        slot = key_slot(key.encode())
+        slot = slot_of(key)
         address = primary_of(slot, self._ranges)
         if address is None:
             self._refreshed_at = 0.0
@@ -91,7 +90,7 @@ class Cluster:
 
     def where(self, key: str) -> str:
         """`host:port` of the primary that serves `key`, for people: as far as known, without asking."""
-        address = primary_of(key_slot(key.encode()), self._ranges)
+        address = primary_of(slot_of(key), self._ranges)
         return name(address) if address else "an unknown node"
 
     def refresh(self, *, avoid: Address | None = None, at_most_every: float = 0.1) -> None:
@@ -197,7 +196,7 @@ class Cluster:
             self.failed(address, error, started)
             raise
         if self._outages.open:
-            self._outages.served(key_slot(key.encode()), address)
+            self._outages.served(slot_of(key), address)
         return connection
 
     def failed(self, address: Address, error: Exception, started: float, key: str | None = None) -> None:
@@ -215,7 +214,7 @@ class Cluster:
         spans = spans_of(address, _newest.get(self.options.seeds, ()))
         if key is not None and isinstance(error, exceptions.TryAgainError):
             # Only this slot: its migration was left half-way.
-            slot = key_slot(key.encode())
+            slot = slot_of(key)
             self._outages.failed(f"slot {slot} on {name(address)}", [(slot, slot)], error, started)
         elif spans:
             self._outages.failed(f"shard {name(address)} ({slots_named(spans)})", spans, error, started)
@@ -284,24 +283,30 @@ class Cluster:
                 raise NotReplicatedError(f"{confirmed} of {replicas} replicas confirmed")
             return reply
 
-        return self._attempt(keys[0], run)
+        return self._attempt(keys[0], run, one_connection=replicas > 0)
 
-    def _attempt(self, key: str, run: Callable[[Ask], Any]) -> Any:
+    def _on(self, address: Address, run: Callable[[Ask], Any], *, one_connection: bool) -> Any:
+        node = self._node(address)
+        if not one_connection:
+            return run(node.ask)
+        # WAIT is about what its own connection wrote.
+        with node.one_connection() as ask:
+            return run(ask)
+
+    def _attempt(self, key: str, run: Callable[[Ask], Any], *, one_connection: bool = False) -> Any:
         address = self.primary(key)
         started = time.monotonic()
         try:
-            with self._node(address).one_connection() as ask:
-                reply = run(ask)
+            reply = self._on(address, run, one_connection=one_connection)
             if self._outages.open:
-                self._outages.served(key_slot(key.encode()), address)
+                self._outages.served(slot_of(key), address)
             return reply
         except exceptions.MovedError as error:
             count("moved")
             self._refreshed_at = 0.0
             self.refresh(avoid=address)
             moved = (error.host or address[0], int(error.port))
-            with self._node(moved).one_connection() as ask:
-                return run(ask)
+            return self._on(moved, run, one_connection=one_connection)
         except exceptions.AskError as error:
             count("asked")
             return self._asking((error.host or address[0], int(error.port)), run)

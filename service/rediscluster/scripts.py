@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha1
@@ -33,8 +34,24 @@ def load(name: str) -> Script:
     text = source(name)
     if name not in _OWN_KEYS:
         first, _, body = text.partition("\n")
-        text = f"{first}\n{source('lib')}\n{body}"
+        text = "\n".join([first, *_needed(body), body])
     return script(name, text)
+
+
+def _needed(body: str) -> list[str]:
+    """The parts of the library that a script uses, itself or through others: each costs time in every run."""
+    parts = re.split(r"\n\n(?=--|local )", source("lib"))
+    wanted = set(re.findall(r"\w+", body))
+    found: list[str] = []
+    for part in reversed(parts):
+        # A part uses only what stands before it.
+        names = re.findall(
+            r"\w+", " ".join(re.findall(r"^local (?:function )?([\w, \n]+?)\s*[=(]", part, re.MULTILINE))
+        )
+        if wanted.intersection(names):
+            wanted.update(re.findall(r"\w+", re.sub(r"--.*", "", part)))
+            found.insert(0, part)
+    return found
 
 
 def source(name: str) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+
+from redis.crc import key_slot
 
 #: Hash slots of a cluster.
 SLOTS = 16384
@@ -19,6 +22,12 @@ NAMED = 4
 def name(address: Address) -> str:
     """`host:port`."""
     return f"{address[0]}:{address[1]}"
+
+
+@lru_cache(maxsize=8192)
+def slot_of(key: str) -> int:
+    """The slot of a key."""
+    return int(key_slot(key.encode()))
 
 
 def primary_of(slot: int, ranges: Sequence[SlotRange]) -> Address | None:

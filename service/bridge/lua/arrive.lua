@@ -27,7 +27,9 @@ local stored = 0
 for i = messages, #ARGV, 4 do
   if redis.call('HSETNX', ARRIVED, ARGV[i], now_ms()) == 1 then
     stored = stored + 1
-    publish({ ARGV[1], ARGV[4], stored, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[5], ARGV[i + 3] })
+    local ready = math.max(now_ms(), tonumber(ARGV[i + 2]))
+    local message = format({ id = ARGV[i], priority = ARGV[i + 1], ready = ready, losses = 0, returns = 0, payload = ARGV[i + 3] })
+    publish({ ARGV[1], ARGV[4], stored, ARGV[i + 1], ARGV[i + 2], ARGV[5], message })
   end
 end
 return stored
