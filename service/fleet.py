@@ -75,8 +75,10 @@ METRIC_DEPTH: Final = "QueueDepth"
 METRIC_DELAYED: Final = "QueueDelayed"
 #: Messages that a worker holds.
 METRIC_LEASED: Final = "QueueLeased"
-#: Messages on the queue's dead list.
+#: Messages on the queue's dead list that the `dead_letter` service has not stored yet.
 METRIC_DEAD: Final = "QueueDead"
+#: Dead letters in the store that nobody has replayed or discarded yet; published by the `dead_letter` service.
+METRIC_LETTERS: Final = "QueueLetters"
 #: Age in seconds of the message that has been ready the longest.
 METRIC_OLDEST_AGE: Final = "OldestMessageAge"
 #: Messages that came back since the last publication because their holder had stopped renewing its lease.
@@ -85,3 +87,16 @@ DIMENSION_STACK: Final = "Stack"
 DIMENSION_QUEUE: Final = "Queue"
 #: Seconds between two publications.
 METRIC_PERIOD: Final = 10
+
+#: Dead letters in DynamoDB: the table's key; the index of those that nobody has handled, named like its key, the queue;
+#: its second key, the time of death; what a list shows of a letter besides; when DynamoDB removes it.
+LETTERS_KEY: Final = "id"
+LETTERS_INDEX: Final = "unhandled"
+LETTERS_ORDER: Final = "died"
+LETTERS_SHOWN: Final = (
+    *("queue", "task", "task_id", "reason", "exception"),
+    *("state", "handled_at", "handled_by", "target"),
+)
+LETTERS_EXPIRY: Final = "expires"
+#: Where in the bucket the messages are that are too large for the table.
+LETTERS_FOLDER: Final = "letters"

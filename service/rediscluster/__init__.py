@@ -8,7 +8,8 @@ from celery.app.backends import BACKEND_ALIASES
 from kombu.transport import TRANSPORT_ALIASES
 
 from .activity import TransportStats, transport_stats
-from .errors import ClusterUnavailableError, ConfigurationError
+from .errors import ClusterUnavailableError, ConfigurationError, MessageTooLargeError
+from .find import Finder, Search, Sighting
 from .options import SCHEME, TLS_SCHEME, Options, parse
 from .session import close_all
 from .stats import BrokerInspector, PartStats, QueueStats
@@ -19,9 +20,13 @@ __all__ = [
     "BrokerInspector",
     "ClusterUnavailableError",
     "ConfigurationError",
+    "Finder",
+    "MessageTooLargeError",
     "Options",
     "PartStats",
     "QueueStats",
+    "Search",
+    "Sighting",
     "TransportStats",
     "close_all",
     "parse",

@@ -192,3 +192,10 @@ class ClusterBackend(RedisBackend):
     def _set(self, key: str, value: Any, expires: int | None = None) -> None:
         seconds = self.expires if expires is None else expires
         self.client.cluster.script(load("store"), [key], lambda _: (value, int(seconds or 0)))
+
+    def _get_result_meta(self, result: Any, state: str, traceback: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        meta = super()._get_result_meta(result, state, traceback, request, *args, **kwargs)  # type: ignore[misc] # not in the stubs
+        # Of what `result_extended` adds, that which says nothing of the arguments.
+        for name, attribute in (("worker", "hostname"), ("retries", "retries")):
+            meta.setdefault(name, getattr(request, attribute, None))
+        return meta

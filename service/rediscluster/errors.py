@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from redis import exceptions
 
-__all__ = ["CONNECTION_ERRORS", "ClusterUnavailableError", "ConfigurationError", "NotReplicatedError", "is_retryable"]
+__all__ = [
+    "CONNECTION_ERRORS",
+    "ClusterUnavailableError",
+    "ConfigurationError",
+    "MessageTooLargeError",
+    "NotReplicatedError",
+    "is_retryable",
+]
 
 
 class ConfigurationError(ValueError):
@@ -13,6 +20,10 @@ class ConfigurationError(ValueError):
 
 class ClusterUnavailableError(exceptions.ConnectionError):
     """The slot's primary did not serve a request before the deadline."""
+
+
+class MessageTooLargeError(ValueError):
+    """A message has more bytes than the option `message_limit`; it was not published."""
 
 
 class NotReplicatedError(exceptions.RedisError):

@@ -23,6 +23,12 @@ def _worker_named(sender: str | None = None, **_: object) -> None:
     _worker = sender
 
 
+def process_name() -> str:
+    """Celery's node name in a worker, the host name in other processes; all of it printable ASCII without spaces."""
+    # All that Redis accepts in a name.
+    return re.sub(r"[^!-~]", "-", _worker or socket.gethostname())
+
+
 def client_name(purpose: Purpose, prefix: str | None = None) -> str:
     """The name of a connection that is made now.
 
@@ -31,9 +37,7 @@ def client_name(purpose: Purpose, prefix: str | None = None) -> str:
         prefix: The option `client_name`.
 
     Returns:
-        `[prefix:]worker:pid:purpose`, where the worker is Celery's node name, or the host name in other processes.
+        `[prefix:]worker:pid:purpose`, where the worker is what `process_name` says.
     """
-    parts = [prefix] if prefix else []
-    name = ":".join([*parts, _worker or socket.gethostname(), str(os.getpid()), purpose])
-    # All that Redis accepts in a name.
-    return re.sub(r"[^!-~]", "-", name)
+    parts = [re.sub(r"[^!-~]", "-", prefix)] if prefix else []
+    return ":".join([*parts, process_name(), str(os.getpid()), purpose])

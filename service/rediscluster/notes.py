@@ -41,9 +41,9 @@ def taken_again(cluster: Cluster, deliveries: Iterable[Delivery], limit: int) ->
 
 
 def buried(cluster: Cluster, delivery: Delivery, reason: str) -> None:
-    """A message of ours goes to the dead list."""
+    """A message of ours goes to the dead list; what stands behind the colon of a reason is not for the log."""
     count("buried")
-    _BURIED.add(place(delivery.queue, cluster), f"{_message(delivery)}, {reason}")
+    _BURIED.add(place(delivery.queue, cluster), f"{_message(delivery)}, {reason.partition(':')[0]}")
 
 
 def lease_lost(cluster: Cluster, delivery: Delivery) -> None:

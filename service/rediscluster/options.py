@@ -56,6 +56,7 @@ class Options:
         retry_deadline: Seconds during which a request is repeated while the topology changes.
         socket_timeout: Seconds to wait for a reply.
         socket_connect_timeout: Seconds to wait for a connection.
+        message_limit: Bytes of a message, with its headers, above which publishing it is refused.
         fanout_length: About how many messages the stream of a fanout exchange keeps.
         fanout_expires: Seconds after which an unused fanout stream goes away.
         client_name: Stands in front of every connection's name, as CLIENT LIST shows it.
@@ -81,6 +82,7 @@ class Options:
     retry_deadline: float = 30.0
     socket_timeout: float = 5.0
     socket_connect_timeout: float = 3.0
+    message_limit: int = 16_777_216
     fanout_length: int = 10_000
     fanout_expires: float = 3600.0
     client_name: str | None = None
@@ -139,6 +141,7 @@ _POSITIVE = (
     "retry_deadline",
     "socket_timeout",
     "socket_connect_timeout",
+    "message_limit",
     "fanout_length",
     "fanout_expires",
 )

@@ -26,6 +26,7 @@ from .cluster import backoff
 from .errors import is_retryable
 from .keys import QueueKeys
 from .logs import logger_for
+from .naming import process_name
 from .native import Gate
 from .options import Options
 from .pump import Pump
@@ -88,7 +89,8 @@ class Session:
     def __init__(self, options: Options) -> None:
         """Connects on first use."""
         self.options = options
-        self.id = uuid4().hex[:20]
+        self._token = uuid4().hex[:12]
+        self._id: str | None = None
         self.pid = os.getpid()
         self._checked = False
         self.broker = Broker(options)
@@ -105,6 +107,14 @@ class Session:
         self._dropped: deque[str] = deque()
         self.pump = Pump(self)
         self.broker.cluster.on_change = self.on_topology_change
+
+    @property
+    def id(self) -> str:
+        """What stands in the names of this session's leases: no other has it, and it tells the worker."""
+        if self._id is None:
+            # Not sooner than it is needed: Celery names its worker late.
+            self._id = f"{self._token}@{process_name()}"
+        return self._id
 
     def connect(self) -> None:
         """Read the topology, which proves that the cluster is there and knows us; look at its servers once.

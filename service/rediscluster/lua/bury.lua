@@ -10,7 +10,8 @@ local count = 0
 for i = 2, #ARGV do
   local held = redis.call('HGET', INFLIGHT, ARGV[i])
   if held then
-    bury(parse(string.match(held, '^%d+ (.*)$')), ARGV[1], now)
+    local _, _, message = parse_held(held)
+    bury(parse(message), ARGV[1], now)
     redis.call('HDEL', INFLIGHT, ARGV[i])
     redis.call('ZREM', LEASES, ARGV[i])
     count = count + 1

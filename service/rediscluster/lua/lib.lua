@@ -10,7 +10,8 @@
 --
 -- A message is stored as "id:priority:ready:losses:returns:payload", `ready` in milliseconds; losses count against the
 -- delivery limit, returns are all returns. Its score among the ready ones is (10 - priority) * 2^49 + sequence, so that
--- it regains its place when it is returned. What is in flight is stored as "score message".
+-- it regains its place when it is returned. What is in flight is stored as "score since message": since when it is held,
+-- in milliseconds.
 
 local READY, DELAYED, INFLIGHT, LEASES, DEAD, LANES, META =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
@@ -52,6 +53,15 @@ local function format(m)
   return string.format('%s:%d:%.0f:%d:%d:', m.id, m.priority, m.ready, m.losses, m.returns) .. m.payload
 end
 
+-- Score, since and message of what is held. A worker of an earlier version left no time.
+local function parse_held(held)
+  local score, since, message = string.match(held, '^(%d+) (%d+) (.*)$')
+  if not score then
+    score, message = string.match(held, '^(%d+) (.*)$')
+  end
+  return score, since or '0', message
+end
+
 local function make_ready(m)
   local score = (10 - m.priority) * PRIORITY_STEP + redis.call('HINCRBY', META, 'sequence', 1)
   redis.call('ZADD', READY, score, format(m))
@@ -68,7 +78,7 @@ local function give_back(lease, lost, limit, reason, delay, now)
   if not held then
     return nil
   end
-  local score, message = string.match(held, '^(%d+) (.*)$')
+  local score, _, message = parse_held(held)
   local m = parse(message)
   m.returns = m.returns + 1
   if lost then

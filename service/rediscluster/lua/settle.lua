@@ -39,7 +39,7 @@ if attempt > 0 then
   for number = first, first + wanted - 1 do
     local held = redis.call('HGET', INFLIGHT, session .. ':' .. number)
     if held then
-      local score, message = string.match(held, '^(%d+) (.*)$')
+      local score, _, message = parse_held(held)
       leased[#leased + 1] = number
       leased[#leased + 1] = score
       leased[#leased + 1] = message
@@ -50,12 +50,13 @@ end
 if #leased == 0 and wanted > 0 and redis.call('HEXISTS', INFLIGHT, session .. ':' .. first) == 0 then
   local taken = math.min(wanted, ready_count())
   if taken > 0 then
+    local since = string.format(' %.0f ', now)
     local messages = redis.call('ZRANGE', READY, 0, taken - 1, 'WITHSCORES')
     for i = 1, #messages, 2 do
       local number = first + (i - 1) / 2
       local name = session .. ':' .. string.format('%.0f', number)
       local score = string.format('%.0f', tonumber(messages[i + 1]))
-      redis.call('HSET', INFLIGHT, name, score .. ' ' .. messages[i])
+      redis.call('HSET', INFLIGHT, name, score .. since .. messages[i])
       redis.call('ZADD', LEASES, now + lease, name)
       leased[#leased + 1] = number
       leased[#leased + 1] = score
