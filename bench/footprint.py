@@ -16,6 +16,8 @@ from bench.worker import Inbox, Publisher, worker
 QUEUED, QUEUED_LARGE = 100_000, 20_000
 #: Stored results.
 RESULTS = 20_000
+#: Seconds after which a worker has closed what it needed for its start only.
+SETTLE = 50
 #: Pool processes of the two workers whose connections are compared.
 FEW, MORE = 2, 4
 
@@ -32,7 +34,8 @@ def _connections(side: Side, processes: int) -> float:
         before = side.connections()
         with worker(side, inbox, processes=processes):
             inbox.read()
-            time.sleep(2)
+            # Both keep what they use, and one of them closes what it does not use any more.
+            time.sleep(SETTLE)
             return side.connections() - before
 
 
