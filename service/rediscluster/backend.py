@@ -58,9 +58,9 @@ class ClusterClient:
     def incr(self, key: str, amount: int = 1) -> int:
         """Add to a counter."""
         remember = int(1000 * REPEATED_FOR * self.cluster.options.retry_deadline)
-        args = (amount, remember)
+        args = (amount, remember, f"{key}.{uuid4().hex}")
         # A repeated INCRBY would count twice.
-        return int(self.cluster.script(load("increment"), [key, f"{key}.{uuid4().hex}"], lambda _: args))
+        return int(self.cluster.script(load("increment"), [key], lambda _: args))
 
     def expire(self, key: str, seconds: int) -> bool:
         """Let a key go away after some seconds."""
@@ -188,6 +188,22 @@ class ClusterBackend(RedisBackend):
             return count(keys=[*keys, f"{keys[-1]}.part"], args=[*args, CLAIMS_REMEMBERED])
 
         return counted
+
+    def _store_result(
+        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
+    ) -> Any:
+        celerys: Any = super()  # the stubs lack its method
+        task = self.app.tasks.get(getattr(request, "task", None))
+        token = _own_expiry.set(getattr(task, "result_expires", None))
+        try:
+            return celerys._store_result(task_id, result, state, traceback=traceback, request=request, **kwargs)
+        finally:
+            _own_expiry.reset(token)
+
+    def _set_with_state(self, key: str, value: Any, state: str) -> Any:
+        celerys: Any = super()  # the stubs lack its method, and `expires`
+        seconds = _own_expiry.get()
+        return celerys._set_with_state(key, value, state) if seconds is None else celerys.set(key, value, seconds)
 
     def _set(self, key: str, value: Any, expires: int | None = None) -> None:
         seconds = self.expires if expires is None else expires

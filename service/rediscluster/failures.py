@@ -65,6 +65,7 @@ class Request(CeleryRequest):
     _message: Any
     _on_reject: Callable[..., Any]
     _connection_errors: Any
+    _already_revoked: bool
 
     #: While a failure is handled: reason and cause as the dead list's word.
     _verdict: str | None = None
@@ -97,8 +98,8 @@ class Request(CeleryRequest):
 
     def _judge(self, error: BaseException, traceback: str) -> None:
         reason = reason_of(error)
-        # On another transport everything is Celery's.
-        if reason is not None and hasattr(self._message.channel, "retire"):
+        # Whoever ended the task asked for that; on another transport everything is Celery's.
+        if reason is not None and not self._already_revoked and hasattr(self._message.channel, "retire"):
             self._verdict = word(reason, Cause(repr(error), traceback, str(self.hostname)))
 
     def _close(self) -> None:

@@ -96,11 +96,9 @@ class _Held:
     def before(self) -> tuple[bool, Any]:
         """Whether the task is done, and what it returned."""
         state = self._ask(lambda: self._broker.completion(self._queue, self._ack.lease, self._id))
-        if state.value is not None:
-            return True, self._decode(state.value)
         if not state.held:
             raise self._superseded()
-        return False, None
+        return (False, None) if state.value is None else (True, self._decode(state.value))
 
     def complete(self, result: Any) -> Any:
         """Record the result; returns that of the run that completed the task."""

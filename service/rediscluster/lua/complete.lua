@@ -2,21 +2,22 @@
 -- Record that a task is done, unless it was before or somebody else holds its message.
 -- KEYS: those of every script, 8 completed, 9 completions
 -- ARGV: 1 lease, 2 score and 3 id of the message, 4 task id, 5 how long to remember it in ms, 6 what it returned
--- Returns {1 if the message is ours or nobody's, else 0; what the run returned that had completed it before, or nil}
+-- Returns {1 if the message is ours (or nobody's, and the task is done now), else 0; what the run returned that had completed it before, or nil}
 if not exists() then
   return NO_QUEUE
 end
 local lease, score, message_id, task_id, window, value = unpack(ARGV)
 local completed, completions = KEYS[8], KEYS[9]
 
+local held = redis.call('HEXISTS', INFLIGHT, lease)
 local earlier = redis.call('HGET', completed, task_id)
 if earlier then
   -- Written again, so that whoever asks for the replicas' confirmation gets that of this record.
   redis.call('HSET', completed, task_id, earlier)
-  return { 1, earlier }
+  return { held, earlier }
 end
 -- A copy that came back and that nobody has taken is cancelled by our ack.
-if redis.call('HEXISTS', INFLIGHT, lease) == 0 and not unheld_copy(score, message_id) then
+if held == 0 and not unheld_copy(score, message_id) then
   return { 0, false }
 end
 local now = now_ms()
