@@ -246,7 +246,7 @@ class Broker:
         self._check_size(queue.queue, payload)
         window = int(self.options.dedupe_window * 1000)
         # Our clock tells only how old a message is; what decides when it is due and when a lease ends is the server's.
-        ready = due_ms or int(time.time() * 1000)
+        ready = max(due_ms, int(time.time() * 1000))
         message = b"%b:%d:%d:0:0:%b" % (message_id.encode(), priority, ready, payload)
         args = (queue.wake, lane, number, priority, due_ms, window, message)
         return bool(self._script("publish", queue, lambda _: args, replicas=self.options.durable_replicas))

@@ -233,7 +233,7 @@ class Cluster:
         return {name(address): _fields(self._node(address).ask(command("INFO"))) for address in primaries}
 
     def close_unused(self) -> None:
-        """Close connections that were not used for `UNUSED` seconds; called now and then by who uses the others."""
+        """Close connections that were not used for `UNUSED` seconds; each request does so too."""
         now = time.monotonic()
         if now >= self._close_unused_at:
             self._close_unused_at = now + UNUSED / 2
@@ -287,6 +287,7 @@ class Cluster:
 
     def _on(self, address: Address, run: Callable[[Ask], Any], *, one_connection: bool) -> Any:
         node = self._node(address)
+        self.close_unused()
         if not one_connection:
             return run(node.ask)
         # WAIT is about what its own connection wrote.

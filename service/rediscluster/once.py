@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import celery
@@ -28,6 +29,9 @@ from .session import Session
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+#: Marks a request whose task runs.
+_ENTERED = "rediscluster_entered"
 
 
 class Task(celery.Task):  # type: ignore[type-arg] # generic in the stubs only
@@ -54,14 +58,32 @@ class Task(celery.Task):  # type: ignore[type-arg] # generic in the stubs only
                 f"task {cls.name}: once=True needs acks_late=True; acknowledged early, it would be lost with its worker"
             )
         # Not defined for all: Celery runs tasks that have none faster.
-        cls.__call__ = _run_once  # type: ignore[assignment]
+        if not hasattr(cls.__call__, "completes_once"):
+            cls.__call__ = _once(_call_of(cls))  # type: ignore[method-assign]
 
 
-def _run_once(task: Any, *args: Any, **kwargs: Any) -> Any:
-    request = task.request
-    # Celery marks a request whose task it has entered: a call from within is an ordinary one.
-    if request.called_directly or request.is_eager or request._protected:
-        return super(Task, task).__call__(*args, **kwargs)
+def _call_of(cls: Any) -> Callable[..., Any]:
+    """How tasks of a class are called: by a method of its own, or by what it inherits."""
+    owner = next(base for base in cls.__mro__ if "__call__" in base.__dict__)
+    own: Callable[..., Any] = owner.__call__
+    # Celery's worker replaces its own later.
+    return own if owner is cls else lambda *args, **kwargs: owner.__call__(*args, **kwargs)
+
+
+def _once(call: Callable[..., Any]) -> Callable[..., Any]:
+    def run_once(task: Any, *args: Any, **kwargs: Any) -> Any:
+        request = task.request
+        # A request whose task was entered is marked: a call from within is an ordinary one.
+        if request.called_directly or request.is_eager or getattr(request, _ENTERED, False):
+            return call(task, *args, **kwargs)
+        setattr(request, _ENTERED, True)
+        return _run(task, request, partial(call, task, *args, **kwargs))
+
+    setattr(run_once, "completes_once", True)  # noqa: B010  functions have no such attribute, says mypy
+    return run_once
+
+
+def _run(task: Any, request: Any, call: Callable[[], Any]) -> Any:
     delivery = _Held(task)
     for number, callback in enumerate(request.callbacks or ()):
         # Celery names them anew for each delivery: what follows could not be recognised when it is sent again.
@@ -71,7 +93,7 @@ def _run_once(task: Any, *args: Any, **kwargs: Any) -> Any:
     if found:
         logger.info("task %s[%s] had completed before: its result is used again", task.name, request.id)
         return value
-    return delivery.complete(super(Task, task).__call__(*args, **kwargs))
+    return delivery.complete(call())
 
 
 class _Held:
@@ -113,6 +135,8 @@ class _Held:
             try:
                 return operation()
             except NoQueueError:
+                if self._broker.was_temporary(self._queue):
+                    raise self._superseded() from None
                 self._broker.declare(self._queue)
                 return operation()
         except Exception as error:

@@ -182,7 +182,6 @@ class Receiver:
             return
         self._serving = True
         write_left()
-        self.session.broker.cluster.close_unused()
         try:
             self._again = False
             while self._woken:

@@ -170,8 +170,9 @@ class Session:
                     return Settlement([], 0, None)
                 broker.declare(line.queue)
                 settlement = broker.settle(line.queue, self.id, wanted, first, acks, attempt)
-        except Exception as error:
-            if wanted > 0 and is_retryable(error):
+        except BaseException as error:
+            # Interrupted, it may have been executed too.
+            if wanted > 0 and (not isinstance(error, Exception) or is_retryable(error)):
                 line.unanswered = (first, wanted, attempt + 1)
             raise
         line.unanswered = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, ClassVar, Protocol
 
 from redis import exceptions
@@ -18,6 +19,9 @@ logger = logger_for(__name__)
 
 #: Seconds a fanout reader blocks.
 FANOUT_BLOCK = 30.0
+
+#: Seconds for one stream when they are read in turn.
+TURN = 1.0
 
 #: Entries of a stream: id and fields.
 Entries = list[tuple[bytes, list[bytes]]]
@@ -97,6 +101,7 @@ class FanoutReader(Watch):
     def __init__(self, inbox: Inbox, subscriptions: Sequence[Subscription]) -> None:
         super().__init__(inbox, subscriptions[0].stream)
         self.subscriptions = subscriptions
+        self._turns = cycle(dict.fromkeys(subscription.stream for subscription in subscriptions))
         self._seconds = FANOUT_BLOCK
 
     def command(self, broker: Broker) -> tuple[Any, ...]:
@@ -108,7 +113,12 @@ class FanoutReader(Watch):
         for subscription in self.subscriptions:
             stream = subscription.stream
             cursors[stream] = earlier(subscription.cursor, cursors.get(stream, subscription.cursor))
-        block = int(self._seconds * 1000)
+        seconds = self._seconds
+        if self.failures:
+            # In a slot that is moving, a command about several keys fails if one is not there: read them in turn.
+            stream = next(self._turns)
+            cursors, seconds = {stream: cursors[stream]}, min(TURN, seconds)
+        block = int(seconds * 1000)
         return ("XREAD", "COUNT", 200, "BLOCK", block, "STREAMS", *cursors, *cursors.values())
 
     @staticmethod

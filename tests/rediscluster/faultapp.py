@@ -78,6 +78,7 @@ def add_tasks(app: Celery) -> None:
     app.task(name="again", bind=True, max_retries=2)(again)
     app.task(name="pay", once=True)(pay)
     app.task(name="pay_slowly", once=True)(pay_slowly)
+    app.task(name="pay_called", base=Called, once=True)(pay)
     app.task(name="pay_and_die", base=Deadly, once=True)(pay)
 
 
@@ -159,6 +160,15 @@ def pay_slowly(number: int) -> str:
     """The same, when the gate of this worker opens."""
     wait(number)
     return f"by {WORKER}"
+
+
+class Called(Task):
+    """Notes that it was called, as a base class of an application may."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Called for each run."""
+        note("called", args[0])
+        return super().__call__(*args, **kwargs)
 
 
 class Deadly(Task):

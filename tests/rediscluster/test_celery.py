@@ -136,7 +136,7 @@ def test_nobody_is_subscribed_who_does_not_wait(tasks: Any, cluster: LocalCluste
     forgotten.forget()
     ours = {task_key("result:", result.id).encode() for result in (waited, forgotten)}
 
-    def subscribed() -> set[bytes]:
+    def subscribed() -> set[Any]:
         return {name for node in cluster.primaries for name in cluster.admin(node).pubsub_shardchannels()}
 
     eventually(lambda: not ours & subscribed())

@@ -113,6 +113,16 @@ def test_two_messages_of_one_task_run_it_once(
     assert began(plan).count(1) == 1, worker.log.read_text()
 
 
+def test_a_call_method_of_the_application_is_kept(plan: Plan, app: Celery, workers: Workers) -> None:
+    workers(plan)
+    sent = app.send_task("pay_called", (1,))
+    first = sent.get(timeout=PATIENCE)
+    app.send_task("pay_called", (1,), task_id=sent.id, link=app.signature("record", (7,), immutable=True))
+    eventually(lambda: 7 in began(plan), "what follows the second message was sent")
+    assert app.AsyncResult(sent.id).get(timeout=PATIENCE) == first
+    assert [entry.event for entry in read_ledger(plan) if entry.number == 1] == ["called", "began", "done"]
+
+
 def test_a_task_whose_worker_died_after_its_end_does_not_run_again(plan: Plan, app: Celery, workers: Workers) -> None:
     worker = workers(plan)
     sent = app.send_task("pay_and_die", (1,), link=app.signature("pay", (2,), immutable=True))

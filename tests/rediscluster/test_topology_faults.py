@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from celery import Celery
 from celery.result import AsyncResult
+from kombu import Connection, Consumer, Exchange, Producer, Queue
 from redis.crc import key_slot
 
 from scripts.localcluster import LocalCluster, Node
@@ -190,6 +191,29 @@ def test_a_new_primary_takes_the_slot_and_the_old_one_leaves(broken: LocalCluste
             if home_of(broken, queue) is added:
                 broken.migrate_slot(slot, home)
             broken.remove(added)
+
+
+def test_broadcasts_arrive_while_their_slot_is_open(broken: LocalCluster) -> None:
+    """A command about several keys fails in such a slot when one of them is not there."""
+    used, idle = Exchange(new_queue(), "fanout"), Exchange(new_queue(), "fanout")
+    stream = fanout_key("broker:", used.name)
+    home = broken.primary_for(stream)
+    slot, target = key_slot(stream.encode()), elsewhere(broken, home)
+    got: list[int] = []
+    with Connection(broken.url) as sender, Connection(broken.url) as connection:
+        producer = Producer(sender.default_channel, exchange=used)
+        producer.publish(0)
+        queues = [Queue(new_queue(), exchange) for exchange in (used, idle)]
+        broken.open_slot(slot, target)
+        try:
+            with Consumer(connection, queues, no_ack=True, on_message=lambda message: got.append(message.payload)):
+                for number in (1, 2, 3):
+                    producer.publish(number)
+                while len(got) < 3:
+                    connection.drain_events(timeout=20)
+        finally:
+            broken.return_slot(slot, target)
+    assert got == [1, 2, 3]
 
 
 def test_a_lost_shard_stops_only_its_own_queues(broken: LocalCluster) -> None:
