@@ -25,6 +25,7 @@ from .errors import is_retryable
 from .keys import QueueKeys
 from .message_format import held
 from .session import Session
+from .transport import session_of
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def _once(call: Callable[..., Any]) -> Callable[..., Any]:
     def run_once(task: Any, *args: Any, **kwargs: Any) -> Any:
         request = task.request
         # A request whose task was entered is marked: a call from within is an ordinary one.
-        if request.called_directly or request.is_eager or getattr(request, _ENTERED, False):
+        if not task.once or request.called_directly or request.is_eager or getattr(request, _ENTERED, False):
             return call(task, *args, **kwargs)
         setattr(request, _ENTERED, True)
         return _run(task, request, partial(call, task, *args, **kwargs))
@@ -106,8 +107,7 @@ class _Held:
         if told is None:
             raise ImproperlyConfigured(f"task {task.name}: once=True works on a rediscluster:// broker only")
         queue, part, self._ack = told
-        with task.app.pool.acquire(block=True) as connection:
-            session: Session = connection.transport.session
+        session: Session = session_of(task.app.connection_for_read())
         self._broker: Broker = session.broker
         self._queue: QueueKeys = self._broker.keys(queue, part)
 

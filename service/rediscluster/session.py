@@ -171,8 +171,9 @@ class Session:
                 broker.declare(line.queue)
                 settlement = broker.settle(line.queue, self.id, wanted, first, acks, attempt)
         except BaseException as error:
-            # Interrupted, it may have been executed too.
-            if wanted > 0 and (not isinstance(error, Exception) or is_retryable(error)):
+            # Whatever the server did not refuse may have been executed: a soft time limit can interrupt the wait too.
+            refused = isinstance(error, (NoQueueError, exceptions.ResponseError)) and not is_retryable(error)
+            if wanted > 0 and not refused:
                 line.unanswered = (first, wanted, attempt + 1)
             raise
         line.unanswered = None

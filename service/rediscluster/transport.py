@@ -11,7 +11,18 @@ from .channel import Channel
 from .errors import CONNECTION_ERRORS
 from .options import DEFAULT_PORT, masked, parse
 from .receiver import Receiver
-from .session import session_for
+from .session import Session, session_for
+
+
+def session_of(client: Any) -> Session:
+    """The session of this process with the cluster of a kombu connection.
+
+    Raises:
+        ConfigurationError: The URL or an option is wrong.
+    """
+    given = client.ssl if isinstance(client.ssl, dict) else {}
+    tls = {k: given[k] for k in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname") if k in given}
+    return session_for(parse(client.hostname, client.transport_options, **tls))
 
 
 class Transport(virtual.Transport):
@@ -40,9 +51,7 @@ class Transport(virtual.Transport):
             ConfigurationError: One of them is wrong.
         """
         super().__init__(client, **kwargs)
-        given = client.ssl if isinstance(client.ssl, dict) else {}
-        tls = {k: given[k] for k in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname") if k in given}
-        self.session = session_for(parse(client.hostname, client.transport_options, **tls))
+        self.session = session_of(client)
         self.receiver = Receiver(self.session)
         #: Milliseconds after which temporary queues go away unused, by name.
         self.expires: dict[str, int] = {}
