@@ -10,6 +10,7 @@ from pulumi.runtime.config import CONFIG
 from infra import config
 from infra.components.cluster import Cluster, ClusterArgs
 from infra.components.common import Scope, scope
+from infra.components.dead_letters import DeadLetters, DeadLettersArgs
 from infra.components.image import Image, ImageArgs
 from infra.components.key import Key, KeyArgs
 from infra.components.monitor import Monitor, MonitorArgs
@@ -72,6 +73,8 @@ def build(here: Scope, settings: config.Fleet) -> None:
         stop_timeout=settings.shutdown.stop_timeout,
         after=[network, redis, cluster],
     )
+    letters = DeadLetters("letters", DeadLettersArgs(here, key.arn, settings.letters.days))
+    keeper = environment.letters(settings, letters.table_name, letters.bucket_name)
     monitor = Monitor("monitor", MonitorArgs(platform, settings.monitor))
     workers = {
         queue.name: QueueWorker(
@@ -80,8 +83,12 @@ def build(here: Scope, settings: config.Fleet) -> None:
                 platform=platform,
                 queue=queue.name,
                 settings=settings.queues[queue.name],
-                environment=environment.worker(settings, queue.name, queue.pool, settings.queues[queue.name]),
+                environment={
+                    **environment.worker(settings, queue.name, queue.pool, settings.queues[queue.name]),
+                    **(keeper if queue is DEAD_LETTER_QUEUE else {}),
+                },
                 topic_arn=notifications.topic_arn,
+                statements=letters.statements if queue is DEAD_LETTER_QUEUE else (),
             ),
         )
         for queue in (*QUEUES, DEAD_LETTER_QUEUE)
@@ -128,5 +135,7 @@ def build(here: Scope, settings: config.Fleet) -> None:
     pulumi.export("redisUser", redis.user_name)
     pulumi.export("redisPasswordSecret", redis.password_arn)
     pulumi.export("image", image.digest)
+    pulumi.export("lettersTable", letters.table_name)
+    pulumi.export("lettersBucket", letters.bucket_name)
     pulumi.export("alarmTopic", notifications.topic_arn)
     pulumi.export("dashboard", board.name)

@@ -8,11 +8,15 @@ from celery import Celery
 
 import service.rediscluster  # noqa: F401  registers the URL schemes with kombu and Celery
 from service import fleet, routing
+from service.deadletters.step import drain_step
+from service.health.counting import CountingEvents
+from service.health.step import health_step
 from service.logs import logging_class
-from service.rediscluster.once import Task
 from service.rediscluster.worker import BadMessages
+from service.security import secure
 from service.settings import Settings
-from service.steps import Grace, Heartbeat
+from service.steps import Grace
+from service.task import Task
 
 #: Waits of 2, 4, … 20 s between ten attempts make 110 s; then the worker ends and ECS replaces it.
 RECONNECT_ATTEMPTS = 10
@@ -24,13 +28,22 @@ def create_app(settings: Settings) -> Celery:
     Args:
         settings: The validated settings.
     """
-    app: Celery = Celery("fleet", task_cls=Task, include=settings.task_modules, log=logging_class(settings))
+    app: Celery = Celery(
+        "fleet",
+        task_cls=Task,
+        events=CountingEvents,
+        include=settings.task_modules,
+        log=logging_class(settings),
+    )
     app.conf.update(
         _connection(settings) | _tasks(settings) | _worker(settings) | _results(settings) | _serialization(settings)
     )
-    app.steps["consumer"].add(Heartbeat)
+    app.steps["consumer"].add(health_step(settings))
     app.steps["consumer"].add(BadMessages)
     app.steps["worker"].add(Grace)
+    secure(app, settings)
+    if fleet.DEAD_LETTER_QUEUE.name in settings.queues:
+        app.steps["worker"].add(drain_step(settings))
     return app
 
 
@@ -41,6 +54,7 @@ def _connection(settings: Settings) -> dict[str, Any]:
             **settings.tls_options,
             "key_prefix": fleet.BROKER_PREFIX,
             "lease": settings.lease,
+            "message_limit": settings.message_limit,
         },
         "broker_connection_retry": True,
         "broker_connection_retry_on_startup": True,
@@ -72,6 +86,11 @@ def _worker(settings: Settings) -> dict[str, Any]:
         "worker_max_tasks_per_child": settings.max_tasks_per_child,
         # Not Celery's: read by our Grace.
         "worker_shutdown_grace": settings.shutdown_grace,
+        # Not Celery's: read by our BadMessages.
+        "worker_message_limit": settings.message_limit,
+        # Not Celery's: read by service.breaker.
+        "breaker_failures": settings.breaker_failures,
+        "breaker_seconds": settings.breaker_seconds,
         # A pool process on a busy machine may take longer to start than Celery's 4 s.
         "worker_proc_alive_timeout": 30,
         "worker_hijack_root_logger": True,

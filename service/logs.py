@@ -8,15 +8,32 @@ from typing import Any, Final, TextIO
 
 from celery._state import get_current_task
 from celery.app.log import Logging
+from celery.worker.consumer.consumer import (  # type: ignore[attr-defined] # not in the stubs
+    INVALID_TASK_ERROR,
+    MESSAGE_DECODE_ERROR,
+    UNKNOWN_FORMAT,
+    UNKNOWN_TASK_ERROR,
+)
+from pydantic import SecretStr
 from pythonjsonlogger.json import JsonFormatter
 
+from service.redaction import Redaction
 from service.settings import Settings
 
-_TEXT: Final = "%(asctime)s %(levelname)-7s %(processName)s %(name)s: %(message)s"
+#: Parts what we write ourselves from what may hold a secret; it is taken out again.
+_MARK: Final = "\0"
+_TEXT: Final = f"%(asctime)s %(levelname)-7s %(processName)s %(name)s: {_MARK}%(message)s"
 #: Libraries whose debug output is noise, or prints arguments (`celery.pool` does).
-_QUIET: Final = ("amqp", "asyncio", "boto3", "botocore", "celery.pool", "kombu", "urllib3")
+_QUIET: Final = ("amqp", "asyncio", "boto3", "botocore", "celery.pool", "kombu", "pymongo", "urllib3")
 #: What Celery's own records carry of a task's input and output.
 _PRIVATE: Final = ("args", "kwargs", "return_value")
+#: What Celery says with the whole message behind it, and what of that is said here, with how many of the arguments.
+_WITH_MESSAGE: Final = {
+    INVALID_TASK_ERROR: ("Received invalid task message: %s", 1),
+    MESSAGE_DECODE_ERROR: ("Can't decode message body: %s", 1),
+    UNKNOWN_FORMAT: ("Received a message that is no task", 0),
+    UNKNOWN_TASK_ERROR: ("Received unregistered task of type %s", 1),
+}
 #: Fields of Celery's records that become fields of ours.
 _TASK_FIELDS: Final = {"id": "task_id", "name": "task_name", "runtime": "runtime", "description": "outcome"}
 
@@ -31,6 +48,9 @@ class TaskContext(logging.Filter):
             record.task_id, record.task_name = task.request.id, task.name
         # Celery's own records keep the task in their arguments, and once more under `data`.
         record.__dict__.pop("data", None)
+        if isinstance(record.msg, str) and isinstance(record.args, tuple) and record.msg in _WITH_MESSAGE:
+            record.msg, number = _WITH_MESSAGE[record.msg]
+            record.args = record.args[:number]
         if isinstance(record.args, dict) and "id" in record.args and "name" in record.args:
             record.args = {key: "…" if key in _PRIVATE else value for key, value in record.args.items()}
             record.__dict__.update(
@@ -39,10 +59,39 @@ class TaskContext(logging.Filter):
         return True
 
 
+class _Text(logging.Formatter):
+    """Lines for people, without secrets."""
+
+    def __init__(self, redaction: Redaction) -> None:
+        super().__init__(_TEXT)
+        self._redaction = redaction
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's lines."""
+        head, _, text = super().format(record).partition(_MARK)
+        return head + self._redaction.text(text)
+
+
+class _Json(JsonFormatter):
+    """One object each for machines, without secrets."""
+
+    def __init__(self, redaction: Redaction, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._redaction = redaction
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        """The fields of the record."""
+        redacted: dict[str, Any] = self._redaction.value(super().process_log_record(log_data))
+        return redacted
+
+
 def _formatter(settings: Settings) -> logging.Formatter:
+    values = (getattr(settings, name) for name in Settings.model_fields)
+    redaction = Redaction(value.get_secret_value() for value in values if isinstance(value, SecretStr))
     if settings.log_format == "text":
-        return logging.Formatter(_TEXT)
-    return JsonFormatter(
+        return _Text(redaction)
+    return _Json(
+        redaction,
         ["levelname", "name", "message", "process"],
         timestamp=True,
         rename_fields={"levelname": "level", "name": "logger"},

@@ -16,6 +16,8 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, Validat
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service import fleet
+from service.signing import SigningDirectory
+from service.startup.address import address_problem
 
 PREFIX = "FLEET_"
 #: Exit code for a setting that was refused.
@@ -49,7 +51,13 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _split_words(value: object) -> object:
+    """Turn `a b` into `("a", "b")`; the addresses of a replica set have commas in them."""
+    return tuple(value.split()) if isinstance(value, str) else value
+
+
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+SpaceList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)]
 
 
 def _by_environment(staging: Any, prod: Any) -> Any:
@@ -90,7 +98,35 @@ class Settings(BaseSettings):
     soft_time_limit: int = Field(3300, ge=1, description="Seconds until a task is asked to end.")
     time_limit: int = Field(3600, ge=1, description="Seconds until its process is killed.")
     max_tasks_per_child: int = Field(1000, ge=1, description="Tasks until a pool process is replaced.")
+    message_limit: int = Field(
+        16 * 1024 * 1024, ge=1024, description="Bytes of a message's body above which it is dead instead of run."
+    )
+    breaker_failures: int = Field(5, ge=1, le=1000, description="Failures in a row that open a circuit breaker.")
+    breaker_seconds: float = Field(60.0, ge=0.1, le=3600, description="Seconds until an open one lets a call try.")
     allow_pickle: bool = Field(False, description="Accept pickled messages: whoever can publish can run any code.")
+    signing_directory: SigningDirectory | None = Field(None, description="Keys to sign messages with, and to trust.")
+
+    letters_table: str | None = Field(None, description="DynamoDB table that keeps dead letters.")
+    letters_bucket: str | None = Field(
+        None, validate_default=True, description="S3 bucket for those that are too large for the table."
+    )
+    letters_file: Path | None = Field(None, description="SQLite file that keeps dead letters where there is no table.")
+    letters_days: int = Field(90, ge=1, le=3650, description="Days for which they are kept.")
+
+    wait_for: SpaceList = Field(
+        (), repr=False, description="What else must answer before the worker starts: URLs, separated by spaces."
+    )
+    startup_timeout: int = Field(110, ge=1, le=3600, description="Seconds to wait for all that at start.")
+    purge_on_start: bool = Field(
+        False, validate_default=True, description="Empty the worker's queues when it starts; never in prod."
+    )
+    health_host: Literal["127.0.0.1", "0.0.0.0"] = Field(  # noqa: S104  for a Prometheus that reads it from outside
+        "127.0.0.1", description="Where the health endpoint listens."
+    )
+    health_port: int = Field(0, ge=0, le=65535, description="Its port; 0 takes any that is free.")
+    health_patience: int = Field(
+        150, ge=5, le=3600, description="Seconds for which the worker may stand still until it is unhealthy."
+    )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _by_environment("DEBUG", "INFO")
     log_format: Literal["text", "json"] = _by_environment("text", "json")
@@ -140,12 +176,42 @@ class Settings(BaseSettings):
             raise ValueError(f"cannot read {path}")
         return path
 
+    @field_validator("letters_bucket")
+    @classmethod
+    def _table_and_bucket(cls, bucket: str | None, info: ValidationInfo) -> str | None:
+        if (bucket is None) != (info.data.get("letters_table") is None):
+            raise ValueError("FLEET_LETTERS_TABLE and FLEET_LETTERS_BUCKET go together: set both or none")
+        return bucket
+
+    @field_validator("letters_file")
+    @classmethod
+    def _one_store(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        if file is not None and info.data.get("letters_table") is not None:
+            raise ValueError("FLEET_LETTERS_TABLE is set, and letters are kept in one place")
+        return file
+
     @field_validator("time_limit")
     @classmethod
     def _hard_after_soft(cls, limit: int, info: ValidationInfo) -> int:
         if limit <= info.data.get("soft_time_limit", 0):
             raise ValueError(f"must be above FLEET_SOFT_TIME_LIMIT={info.data['soft_time_limit']}")
         return limit
+
+    @field_validator("wait_for")
+    @classmethod
+    def _known_dependencies(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for number, url in enumerate(urls, 1):
+            # An address may hold a password, so it is named by its place.
+            if problem := address_problem(url):
+                raise ValueError(f"address {number}: {problem}")
+        return urls
+
+    @field_validator("purge_on_start")
+    @classmethod
+    def _never_in_prod(cls, purge: bool, info: ValidationInfo) -> bool:
+        if purge and info.data.get("environment") == "prod":
+            raise ValueError("refused in prod: every start of a worker would throw away its queues' tasks")
+        return purge
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -12,7 +12,6 @@ from celery import bootsteps, signals
 from celery.concurrency.prefork import TaskPool as ProcessPool
 from celery.worker.state import active_requests
 
-from service import heartbeat
 from service.rediscluster.session import close_all
 
 _LOG = logging.getLogger(__name__)
@@ -21,36 +20,6 @@ _LOG = logging.getLogger(__name__)
 COLD_SECONDS = 5.0
 #: Exit code of a worker whose tasks outlasted the grace.
 EXIT_GRACE_OVER = 1
-
-
-class Heartbeat(bootsteps.StartStopStep):
-    """Touches the heartbeat file from the worker's own timer: only a worker whose event loop turns does so.
-
-    It starts when the worker has connected and consumes, and stops while it reconnects.
-    """
-
-    requires = ("celery.worker.consumer.tasks:Tasks",)
-    # A worker without a hub gets its timer from the pool; both have the same interface.
-
-    def __init__(self, consumer: Any, **kwargs: Any) -> None:
-        """Prepare, without a timer yet."""
-        super().__init__(consumer, **kwargs)
-        self._timer: Any = None
-
-    def start(self, parent: Any) -> None:
-        """The consumer runs (again)."""
-        heartbeat.touch()
-        self._timer = parent.timer.call_repeatedly(heartbeat.PERIOD, heartbeat.touch)
-
-    def stop(self, _parent: Any) -> None:
-        """The consumer stops or reconnects."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def shutdown(self, parent: Any) -> None:
-        """The worker ends."""
-        self.stop(parent)
 
 
 class Grace(bootsteps.StartStopStep):

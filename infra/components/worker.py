@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -10,6 +10,7 @@ import pulumi_aws as aws
 
 from infra import config
 from infra.components.alarm import metric_alarm
+from infra.components.common import Json
 from infra.components.scaling import QueueScaling, QueueScalingArgs
 from infra.components.service import FargateService, FargateServiceArgs, Platform, task_protection
 from infra.plan.alarms import deployment_alarms, service_usage
@@ -26,6 +27,7 @@ class QueueWorkerArgs:
         settings: Sizes, bounds, thresholds.
         environment: Variables of the worker.
         topic_arn: Who hears of alarms.
+        statements: What the workers' own AWS calls may do, beside keeping themselves from being scaled in.
     """
 
     platform: Platform
@@ -33,6 +35,7 @@ class QueueWorkerArgs:
     settings: config.Queue
     environment: Mapping[str, pulumi.Input[str]]
     topic_arn: pulumi.Input[str]
+    statements: Sequence[Json] = ()
 
 
 class QueueWorker(pulumi.ComponentResource):
@@ -69,7 +72,7 @@ class QueueWorker(pulumi.ComponentResource):
                 command=WORKER_COMMAND,
                 task=settings,
                 desired=settings.min,
-                statements=[task_protection(scope, platform.cluster_name)],
+                statements=[task_protection(scope, platform.cluster_name), *args.statements],
                 environment=args.environment,
                 secrets=settings.secrets,
                 policies=settings.policies,

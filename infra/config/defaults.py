@@ -26,6 +26,7 @@ def defaults(environment: Environment) -> Document:
         "owner": "platform",
         "protect": prod,
         "taskModules": ["service.tasks"],
+        "waitFor": [],
         "image": {"platform": "linux/amd64", "base": "python:3.11-slim-bookworm"},
         "network": {
             "cidr": "10.20.0.0/16" if prod else "10.30.0.0/16",
@@ -47,6 +48,7 @@ def defaults(environment: Environment) -> Document:
         "lease": 60 if prod else 30,
         "shutdown": {"stopTimeout": 120, "grace": 100},
         "results": {"expires": 7 * _DAY if prod else _DAY},
+        "letters": {"days": 90 if prod else 14},
         "logs": {
             "level": "INFO" if prod else "DEBUG",
             "format": "json" if prod else "text",

@@ -56,6 +56,13 @@ ModuleName = Annotated[str, _matching(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", "a Pytho
 Cidr = Annotated[str, _matching(r"\d+(\.\d+){3}/\d+", "an IPv4 range such as 203.0.113.0/24")]
 SecretArn = Annotated[str, _matching(r"arn:[\w-]+:secretsmanager:[\w-]+:\d{12}:secret:\S+", "the ARN of a secret")]
 PolicyArn = Annotated[str, _matching(r"arn:[\w-]+:iam::(\d{12}|aws):policy/\S+", "the ARN of an IAM policy")]
+Dependency = Annotated[
+    str,
+    _matching(
+        r"(tcp|https?|mongodb(\+srv)?)://[^@\s]+",
+        "an address such as tcp://db:5432, https://… or mongodb://…, without credentials: it can be read by many",
+    ),
+]
 Email = Annotated[str, _matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address")]
 
 
@@ -149,6 +156,16 @@ class Results(Section):
     """
 
     expires: int = Field(ge=60)
+
+
+class Letters(Section):
+    """Dead letters.
+
+    Attributes:
+        days: Days for which one is kept, handled or not.
+    """
+
+    days: int = Field(ge=1, le=3650)
 
 
 class Logs(Section):
@@ -299,6 +316,7 @@ class Fleet(Section):
         owner: Who answers for the stack, for the Owner tag.
         protect: Refuse to delete Redis, its key and its secret.
         task_modules: Python modules with the Celery tasks.
+        wait_for: Addresses that must answer before a worker starts.
         lease: Seconds until a dead worker's tasks are taken over.
     """
 
@@ -306,12 +324,14 @@ class Fleet(Section):
     owner: str = Field(min_length=1, max_length=256)
     protect: bool
     task_modules: tuple[ModuleName, ...] = Field(min_length=1)
+    wait_for: tuple[Dependency, ...]
     lease: int = Field(ge=5, le=3600)
     image: Image
     network: Network
     redis: Redis
     shutdown: Shutdown
     results: Results
+    letters: Letters
     logs: Logs
     alarms: Alarms
     monitor: Task

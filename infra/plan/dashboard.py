@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from infra.plan.alarms import Metric, queue_metric, running_tasks, service_usage
-from service.fleet import METRIC_DEAD, METRIC_DELAYED, METRIC_DEPTH, METRIC_LEASED, METRIC_OLDEST_AGE
+from service.fleet import METRIC_DEAD, METRIC_DELAYED, METRIC_DEPTH, METRIC_LEASED, METRIC_LETTERS, METRIC_OLDEST_AGE
 
 _COLUMNS: Final = 3
 _WIDTH: Final = 24 // _COLUMNS
@@ -50,7 +50,8 @@ def dashboard(
             ("Runnable messages", queues(METRIC_DEPTH)),
             ("Oldest message (s)", queues(METRIC_OLDEST_AGE)),
             ("Delayed messages", queues(METRIC_DELAYED)),
-            ("Dead letters", queues(METRIC_DEAD)),
+            ("Dead letters", queues(METRIC_LETTERS)),
+            ("Dead letters not stored yet", queues(METRIC_DEAD)),
         ],
         "Tasks and workers": [
             ("Tasks in hand", queues(METRIC_LEASED)),

@@ -23,6 +23,15 @@ def common(fleet: Fleet, stack: str, region: Any, redis_host: Any, redis_port: i
     }
 
 
+def letters(fleet: Fleet, table: Any, bucket: Any) -> dict[str, Any]:
+    """Return what the workers get that keep dead letters; `table` and `bucket` are names and may be outputs."""
+    return {
+        "FLEET_LETTERS_TABLE": table,
+        "FLEET_LETTERS_BUCKET": bucket,
+        "FLEET_LETTERS_DAYS": str(fleet.letters.days),
+    }
+
+
 def worker(fleet: Fleet, queue: str, pool: str, settings: Queue) -> dict[str, str]:
     """Return what the workers of `queue` get beside `common`."""
     return {
@@ -38,4 +47,5 @@ def worker(fleet: Fleet, queue: str, pool: str, settings: Queue) -> dict[str, st
         "FLEET_SHUTDOWN_GRACE": str(fleet.shutdown.grace),
         "FLEET_RESULT_EXPIRES": str(fleet.results.expires),
         "FLEET_TASK_MODULES": ",".join(fleet.task_modules),
+        **({"FLEET_WAIT_FOR": " ".join(fleet.wait_for)} if fleet.wait_for else {}),
     }

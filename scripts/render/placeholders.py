@@ -32,12 +32,14 @@ _ARNS: Final = {
     "service:policyName/{name}",
     "aws:cloudwatch/logGroup:LogGroup": "logs:{region}:{account}:log-group:{name}",
     "aws:cloudwatch/metricAlarm:MetricAlarm": "cloudwatch:{region}:{account}:alarm:{name}",
+    "aws:dynamodb/table:Table": "dynamodb:{region}:{account}:table/{name}",
     "aws:ecr/repository:Repository": "ecr:{region}:{account}:repository/{name}",
     "aws:ecs/cluster:Cluster": "ecs:{region}:{account}:cluster/{name}",
     "aws:ecs/service:Service": "ecs:{region}:{account}:service/{name}",
     "aws:ecs/taskDefinition:TaskDefinition": "ecs:{region}:{account}:task-definition/{name}:1",
     "aws:iam/role:Role": "iam::{account}:role/{name}",
     "aws:kms/key:Key": "kms:{region}:{account}:key/{uuid}",
+    "aws:s3/bucket:Bucket": "s3:::{name}",
     "aws:secretsmanager/secret:Secret": "secretsmanager:{region}:{account}:secret:{name}-AbCdEf",
     "aws:sns/topic:Topic": "sns:{region}:{account}:{name}",
 }
@@ -56,7 +58,7 @@ def results_of(token: str) -> dict[str, Any]:
 
 def outputs_of(token: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
     """Return a resource's state: its inputs, and a placeholder for every output that is never None."""
-    key = "family" if token.endswith(":TaskDefinition") else "name"
+    key = {"TaskDefinition": "family", "Bucket": "bucket"}.get(token.rpartition(":")[2], "name")
     physical = str(inputs.get(key, name))
     state = {output: _placeholder(kind, f"{name}.{output}") for output, kind in _outputs(token).items()}
     state["name"] = physical

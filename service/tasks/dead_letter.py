@@ -1,21 +1,29 @@
-"""`dead_letter`: messages that a person must look at."""
+"""`dead_letter`: the fleet's dead letters.
+
+Its workers drain the dead lists by themselves (`service.deadletters.step`); the task is for who does not want to wait.
+"""
 
 from __future__ import annotations
 
-import logging
+from celery import current_app, shared_task
 
-from celery import shared_task
+from service.deadletters.drain import Drainer
+from service.deadletters.step import QUEUE_NAMES
+from service.deadletters.store import open_store
+from service.rediscluster.deadlist import DeadLists
+from service.settings import load_settings
 
-_LOG = logging.getLogger(__name__)
 
-
-@shared_task(ignore_result=True)
-def record_letter(task_id: str, task_name: str, reason: str) -> None:
-    """Put a dead letter on record: one structured line in the log, without the task's arguments.
-
-    Args:
-        task_id: The task that was given up.
-        task_name: Its name.
-        reason: Why.
-    """
-    _LOG.error("dead letter", extra={"letter": {"id": task_id, "task": task_name, "reason": reason}})
+@shared_task
+def drain_letters() -> int:
+    """Store what is on the dead lists now, without waiting for the next turn; returns how many letters were stored."""
+    store = open_store(load_settings())
+    if store is None:
+        return 0
+    conf = current_app.conf
+    lists = DeadLists(conf.broker_url, conf.broker_transport_options)
+    try:
+        drainer = Drainer(lists, store, QUEUE_NAMES)
+        return sum(drainer.drain(queue) for queue in QUEUE_NAMES)
+    finally:
+        lists.close()

@@ -51,7 +51,7 @@ def test_what_must_be_watched_is_watched(stack: Render) -> None:
     watched = {(metric["metricName"], *sorted(metric["dimensions"].values())) for _, metric in sources(stack)}
     for service in services(stack):
         if service.queue:
-            for name in (fleet.METRIC_DEPTH, fleet.METRIC_OLDEST_AGE, fleet.METRIC_DEAD):
+            for name in (fleet.METRIC_DEPTH, fleet.METRIC_OLDEST_AGE, fleet.METRIC_DEAD, fleet.METRIC_LETTERS):
                 assert (name, *sorted((stack.stack, service.queue))) in watched
             for name in ("RunningTaskCount", "MemoryUtilization", "CPUUtilization"):
                 assert (name, f"celery-fleet-{stack.stack}", service.name) in watched

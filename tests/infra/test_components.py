@@ -13,6 +13,7 @@ from pulumi.runtime import mocks
 from infra import config
 from infra.components import (
     cluster,
+    dead_letters,
     image,
     key,
     monitor,
@@ -28,7 +29,20 @@ from infra.components.common import Scope
 from infra.plan.names import Names
 from infra.plan.tags import Tags
 
-MODULES = (cluster, image, key, monitor, network, notifications, observability, redis, scaling, service, worker)
+MODULES = (
+    cluster,
+    dead_letters,
+    image,
+    key,
+    monitor,
+    network,
+    notifications,
+    observability,
+    redis,
+    scaling,
+    service,
+    worker,
+)
 COMPONENTS = [
     member
     for module in MODULES

@@ -94,6 +94,7 @@ def complaints(document: object, stack: str = "staging") -> list[str]:
             {"logs": {"level": "LOUD"}},
             "logs.level: \"LOUD\" is wrong; it should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'",
         ),
+        ({"waitFor": ["mongodb://u:p@db"]}, "waitFor.0: 'mongodb://u:p@db' is not an address such as tcp://db:5432"),
         ({"taskModules": []}, "taskModules: is empty; it needs at least one entry"),
         ({"taskModules": ["a-b"]}, "taskModules.0: 'a-b' is not a Python module such as shop.tasks"),
         (

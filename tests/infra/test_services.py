@@ -174,7 +174,9 @@ def test_the_execution_role_reads_this_secret_this_log_this_image(stack: Render)
 def test_task_roles_hold_what_the_code_calls_and_nothing_else(stack: Render) -> None:
     for service in services(stack):
         short = service.name.removeprefix(f"celery-fleet-{stack.stack}-")
-        (statement,) = statements(stack, f"{short}-task")
+        statement, *more = statements(stack, f"{short}-task")
+        # Those of the dead letters: tests/infra/test_dead_letters.py.
+        assert bool(more) == (service.queue == DEAD_LETTER_QUEUE.name)
         if service.role == "monitor":
             assert statement["Action"] == ["cloudwatch:PutMetricData"]
             assert statement["Condition"] == {"StringEquals": {"cloudwatch:namespace": METRIC_NAMESPACE}}
@@ -239,7 +241,13 @@ def customised() -> Render:
         "policies": ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"],
     }
     return render(
-        "prod", {"queues": {"data_queue": queue}, "redis": {"shards": 4}, "taskModules": ["shop.tasks", "shop.mail"]}
+        "prod",
+        {
+            "queues": {"data_queue": queue},
+            "redis": {"shards": 4},
+            "taskModules": ["shop.tasks", "shop.mail"],
+            "waitFor": ["tcp://db:5432", "mongodb://a,b/?replicaSet=rs0"],
+        },
     )
 
 
@@ -248,6 +256,7 @@ def test_a_queue_of_ones_own(customised: Render) -> None:
     data = by_queue["data_queue"]
     assert data.environment["SHOP"] == "eu"
     assert data.environment["FLEET_TASK_MODULES"] == "shop.tasks,shop.mail"
+    assert data.environment["FLEET_WAIT_FOR"] == "tcp://db:5432 mongodb://a,b/?replicaSet=rs0"
     assert "SHOP" not in by_queue["celery"].environment
     (read,) = (
         s for s in statements(customised, "data-queue-execution") if "secretsmanager:GetSecretValue" in s["Action"]

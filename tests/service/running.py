@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import requests
 from celery import Celery
 from pydantic import SecretStr
 
@@ -54,11 +55,36 @@ class Container:
         command = [sys.executable, "-m", "service", "healthcheck"]
         return subprocess.run(command, env=self.variables, capture_output=True, check=False).returncode == 0
 
+    @property
+    def port(self) -> int:
+        """Of the worker's endpoint."""
+        return int(Path(self.variables["TMPDIR"], "celery-fleet-heartbeat").read_text().split()[1])
+
+    def ask(self, path: str) -> tuple[int, str]:
+        """Status and body of a page of the worker's endpoint."""
+        answer = requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
+        return answer.status_code, answer.text
+
+    def wait_for_answer(self, path: str, status: int, said: str = "", within: float = HEALTHY_SECONDS) -> str:
+        """Ask until a page has this status and says this; its body."""
+        deadline = time.monotonic() + within
+        while True:
+            answer = self.ask(path)
+            if answer[0] == status and said in answer[1]:
+                return answer[1]
+            assert time.monotonic() < deadline, f"{path} says {answer}, not {status} {said!r}\n{self.log.read_text()}"
+            time.sleep(0.1)
+
     def wait_healthy(self) -> None:
         deadline = time.monotonic() + HEALTHY_SECONDS
         while not self.healthy():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
+
+    def kill(self) -> None:
+        """End the process and all that it started, at once."""
+        os.killpg(self.process.pid, 9)
+        self.process.wait()
 
     def stop(self, timeout: float) -> int:
         """Send SIGTERM and wait; the exit code."""
@@ -82,8 +108,7 @@ def container(command: str, variables: dict[str, str], directory: Path) -> Itera
         yield started
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, 9)
-            process.wait()
+            started.kill()
 
 
 def wait_for_file(path: Path, timeout: float = 20.0) -> None:

@@ -27,7 +27,7 @@ def app() -> Celery:
         ("service.tasks.data.count_tokens", "data_queue"),
         ("service.tasks.monitoring.probe_host", "monitoring_queue"),
         ("service.tasks.default.digest_text", "celery"),
-        ("service.tasks.dead_letter.record_letter", "dead_letter"),
+        ("service.tasks.dead_letter.drain_letters", "dead_letter"),
         ("shop.data.import_rows", "data_queue"),
         ("shop.data.sync.prices.pull", "sync_queue"),
         ("shop.orders.sync", "celery"),

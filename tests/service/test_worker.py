@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -95,7 +96,7 @@ def test_healthcheck() -> None:
     assert "no sign of life for 15" in check()[1]
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
-        heartbeat.path().write_text(str(ended.pid))
+        Path(heartbeat.path()).write_text(f"{ended.pid} ")
     assert check() == (1, "the process that left the last sign of life is gone\n")
     heartbeat.clear()
     assert check()[0] == 1

@@ -1,0 +1,75 @@
+#!lua flags=allow-oom
+-- One step of a circuit breaker.
+-- KEYS: 1 hash of breaker to "state since failures opened refused touched", the times in ms
+-- ARGV: 1 step: enter, succeeded or failed; 2 breaker; 3 failures that open it; 4 ms for which it stays open, and for
+--   which a probe may take; 5 ms after which somebody else may look whether a probe is over; 6 for succeeded and failed:
+--   the `since` that entering returned; a call from before the last change says nothing about the state after it
+-- Returns state (`probe` for the one call that may try), since, failures, ms until it is worth another attempt.
+local DAY = 86400000
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local step, name, limit, open_for, look_again = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+
+local state, since, failures, opened, refused = 'closed', 0, 0, 0, 0
+local stored = redis.call('HGET', KEYS[1], name)
+if stored then
+  state, since, failures, opened, refused = string.match(stored, '^(%S+) (%d+) (%d+) (%d+) (%d+)')
+  since, failures, opened, refused = tonumber(since), tonumber(failures), tonumber(opened), tonumber(refused)
+end
+
+local function store()
+  local value = string.format('%s %.0f %d %d %d %.0f', state, since, failures, opened, refused, now)
+  redis.call('HSET', KEYS[1], name, value)
+  redis.call('PEXPIRE', KEYS[1], DAY)
+end
+
+local function change(to)
+  state = to
+  since = math.max(now, since + 1)
+end
+
+local function forget_old_ones()
+  local all = redis.call('HGETALL', KEYS[1])
+  for i = 1, #all, 2 do
+    if now - tonumber(string.match(all[i + 1], '(%d+)$')) > DAY then
+      redis.call('HDEL', KEYS[1], all[i])
+    end
+  end
+end
+
+if step == 'enter' then
+  if state == 'closed' then
+    return {state, since, failures, 0}
+  end
+  local left = since + open_for - now
+  if left > 0 then
+    refused = refused + 1
+    store()
+    -- What a probe finds out is known soon.
+    return {state, since, failures, state == 'open' and left or math.min(left, look_again)}
+  end
+  -- Its time is over, or whoever probed has not come back.
+  change('half-open')
+  store()
+  return {'probe', since, failures, 0}
+end
+
+if since ~= tonumber(ARGV[6]) then
+  return {'changed', since, failures, 0}
+end
+if step == 'succeeded' then
+  failures = 0
+  if state ~= 'closed' then
+    change('closed')
+  end
+  store()
+else
+  failures = failures + 1
+  if state ~= 'closed' or failures >= limit then
+    change('open')
+    opened = opened + 1
+    forget_old_ones()
+  end
+  store()
+end
+return {state, since, failures, 0}

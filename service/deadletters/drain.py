@@ -1,0 +1,83 @@
+"""From the dead lists into the store: a letter leaves its list only when it is stored.
+
+Several drainers are harmless: a letter that is stored twice is stored once, and one that is gone from its list is not
+taken off again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from redis import exceptions
+
+from service.deadletters.letter import letter_of
+from service.deadletters.store import Store, StoreError
+from service.rediscluster.deadlist import DeadLists
+from service.rediscluster.keys import QueueKeys
+
+_LOG = logging.getLogger(__name__)
+
+#: Entries read at once; a message may be large.
+BATCH = 10
+#: Seconds between two looks at the lists, and at most while nothing works.
+PERIOD, LONGEST_PAUSE = 5.0, 60.0
+
+
+class Drainer:
+    """Moves the dead letters of some queues into a store."""
+
+    def __init__(self, lists: DeadLists, store: Store, queues: Sequence[str]) -> None:
+        """Nothing is read yet."""
+        self._lists, self._store, self._queues = lists, store, queues
+
+    def run(self, stopping: threading.Event, period: float = PERIOD) -> None:
+        """Drain every `period` seconds until told to stop; the more rarely the longer nothing works."""
+        pause = period
+        while not stopping.is_set():
+            complete = True
+            for queue in self._queues:
+                complete &= self._try(queue)
+            pause = period if complete else min(pause * 2, LONGEST_PAUSE)
+            stopping.wait(pause)
+
+    def _try(self, queue: str) -> bool:
+        try:
+            stored = self.drain(queue)
+        except (StoreError, exceptions.RedisError, OSError) as error:
+            _LOG.error("queue %s: its dead letters stay on the dead list: %s", queue, error)
+            return False
+        if stored:
+            _LOG.warning("queue %s: %d dead letters were stored", queue, stored)
+        return True
+
+    def drain(self, queue: str) -> int:
+        """Move what is on the dead list of a queue now; returns how many letters were.
+
+        Raises:
+            StoreError: Some could not be stored; they stay on the list, and those that could be are moved.
+            ClusterUnavailableError: A shard did not answer.
+        """
+        return sum(self._drain(place) for place in self._lists.places(queue))
+
+    def _drain(self, place: QueueKeys) -> int:
+        stored, refused = 0, 0
+        failure: StoreError | None = None
+        while entries := self._lists.read(place, refused, BATCH):
+            for entry in entries:
+                try:
+                    self._store.put(letter_of(entry))
+                except StoreError as error:
+                    # One that the store does not take must not hold up the others.
+                    failure = error
+                    refused += 1
+                else:
+                    self._lists.remove(entry)
+                    stored += 1
+            if refused >= BATCH:
+                # The store is away.
+                break
+        if failure is not None:
+            raise failure
+        return stored

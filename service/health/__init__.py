@@ -1,0 +1,1 @@
+"""How a worker is: what it notes of itself, the judgement, its metrics, and the endpoint that tells them."""

@@ -1,0 +1,1 @@
+"""What must be there before a worker starts, and the wait for it."""

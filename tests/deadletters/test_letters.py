@@ -1,0 +1,269 @@
+"""From the dead list into the store, and what a person does with a letter there."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from service.deadletters.actions import Desk
+from service.deadletters.drain import BATCH, Drainer
+from service.deadletters.letter import Handling, Letter, Selection, State, Summary
+from service.deadletters.sqlite import SqliteStore
+from service.deadletters.store import StoreError
+from service.rediscluster.broker import Broker
+from service.rediscluster.message_format import unpack
+from service.rediscluster.options import parse
+from tests.deadletters.stage import ENDINGS, OTHER, QUEUE, Stage, eventually
+
+TASK = f"{ENDINGS}.number"
+
+
+class Bench:
+    """Dead letters without workers."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.broker = Broker(parse(stage.app.conf.broker_url, stage.app.conf.broker_transport_options))
+        self.leases = 0
+
+    def take(self, queue: str = QUEUE) -> Any:
+        """The only message of a queue, held by us."""
+        self.leases += 1
+        (delivery,) = self.broker.settle(self.broker.keys(queue), "bench", 1, self.leases).deliveries
+        return delivery
+
+    def bury(self, reason: str = "rejected", queue: str = QUEUE, **options: Any) -> str:
+        """Send a task and put it on the dead list; returns the letter's id."""
+        options = {"args": (7,), **options}
+        self.stage.app.send_task(options.pop("name", TASK), queue=queue, **options)
+        delivery = self.take(queue)
+        self.broker.bury(self.broker.keys(queue), [delivery.ack.lease], reason)
+        return str(delivery.ack.message_id)
+
+    def messages(self, queue: str = QUEUE) -> list[dict[str, Any]]:
+        """Take everything that is ready in a queue."""
+        self.leases += 1000
+        taken = self.broker.settle(self.broker.keys(queue), "bench", 1000, self.leases).deliveries
+        self.broker.settle(self.broker.keys(queue), "bench", 0, 0, [delivery.ack for delivery in taken])
+        return [unpack(delivery.payload) | {"delivery": delivery} for delivery in taken]
+
+
+@pytest.fixture
+def bench(stage: Stage) -> Iterator[Bench]:
+    made = Bench(stage)
+    for queue in (QUEUE, OTHER):
+        made.broker.declare(made.broker.keys(queue))
+    yield made
+    made.broker.cluster.close()
+
+
+def drain(stage: Stage, store: Any = None, queue: str = QUEUE) -> int:
+    return Drainer(stage.lists, store or stage.store, [queue]).drain(queue)
+
+
+class Broken(SqliteStore):
+    """Fails where it is told to."""
+
+    refused: Collection[str] = ()
+    broken = False
+    forgetful = False
+
+    def put(self, letter: Letter) -> bool:
+        if self.broken or letter.id in self.refused:
+            raise StoreError("away")
+        return super().put(letter)
+
+    def move(self, letter_id: str, expected: Collection[State], handling: Handling) -> bool:
+        if self.forgetful and handling.state == "replayed":
+            raise StoreError("away")
+        return super().move(letter_id, expected, handling)
+
+
+def test_a_letter_leaves_the_list_only_when_it_is_stored(stage: Stage, bench: Bench) -> None:
+    store = Broken(stage.file, 30)
+    buried = [bench.bury() for _ in range(3)]
+    store.broken = True
+    with pytest.raises(StoreError):
+        drain(stage, store)
+    assert {entry.message_id for entry in stage.dead()} == set(buried), "the store is away, nothing is lost"
+    store.broken, store.refused = False, buried[:1]
+    with pytest.raises(StoreError):
+        drain(stage, store)
+    assert [entry.message_id for entry in stage.dead()] == buried[:1], "one that is refused holds up nobody"
+    store.refused = ()
+    assert drain(stage, store) == 1
+    assert stage.dead() == []
+    assert {letter["id"] for letter in stage.listed()} == set(buried)
+
+
+def test_a_long_list_is_drained_by_several_at_once(stage: Stage, bench: Bench) -> None:
+    buried = {bench.bury() for _ in range(3 * BATCH)}
+    threads = [threading.Thread(target=drain, args=(stage,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {letter["id"] for letter in stage.listed()} == buried
+    assert stage.dead() == []
+
+
+def test_an_entry_that_nobody_understands_is_a_letter_too(stage: Stage, bench: Bench) -> None:
+    (place,) = stage.lists.places(QUEUE)
+    bench.bury()
+    bench.broker.cluster.call(place.dead, "ZADD", place.dead, 1, b"\xff no message")
+    assert drain(stage) == 2
+    (letter,) = stage.listed("--reason", "unreadable")
+    code, output, errors = stage.command("replay", letter["id"])
+    assert (code, output) == (1, "")
+    assert errors == f"{letter['id']}: cannot be replayed: nobody can read its message\n"
+    assert "not a message: 12 bytes" in stage.command("show", letter["id"])[1]
+
+
+def test_replay_publishes_the_same_task_once_with_counters_reset(stage: Stage, bench: Bench) -> None:
+    sent = uuid4().hex
+    letter = bench.bury(task_id=sent, retries=3, expires=3600, priority=9)
+    drain(stage)
+    (before,) = stage.store.find(Selection())
+    for attempt, told in enumerate(("published again to data_queue", "nothing to do: replayed by ada at ")):
+        code, output, _ = stage.command("replay", letter, "--by", "ada")
+        assert code == 0
+        assert told in output, attempt
+    (message,) = bench.messages()
+    delivery = message["delivery"]
+    assert (message["headers"]["id"], message["headers"]["task"]) == (sent, TASK)
+    assert (message["headers"]["retries"], message["headers"]["expires"]) == (0, None)
+    assert (delivery.priority, delivery.losses, delivery.returns) == (9, 0, 0)
+    assert json.loads(message["body"])[0] == [7]
+    after = stage.store.get(letter)
+    assert (after.state, after.handled_by, after.target) == ("replayed", "ada", QUEUE)
+    assert after.handled_at > before.died
+    assert stage.listed() == []
+
+
+def test_replay_that_breaks_off_is_completed_and_never_doubled(stage: Stage, bench: Bench) -> None:
+    store = Broken(stage.file, 30)
+    letter = bench.bury()
+    drain(stage)
+    store.forgetful = True
+    with pytest.raises(StoreError):
+        Desk(store, stage.lists, "ada", 30).replay(letter)
+    assert [found["state"] for found in stage.listed()] == ["replaying"], "it still waits for somebody"
+    assert len(bench.messages()) == 1
+    code, output, _ = stage.command("replay", letter, "--to", OTHER, "--by", "bob")
+    assert (code, "replayed by bob" in output) == (0, True)
+    assert (bench.messages(), bench.messages(OTHER)) == ([], []), "it was published, to where the first said"
+    assert stage.store.get(letter).target == QUEUE
+
+
+def test_many_replays_at_once_publish_once(stage: Stage, bench: Bench) -> None:
+    letter = bench.bury()
+    drain(stage)
+    done: list[bool] = []
+
+    def replay() -> None:
+        done.append(Desk(stage.store, stage.lists, "ada", 30).replay(letter)[0])
+
+    threads = [threading.Thread(target=replay) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == [False] * 5 + [True]
+    assert len(bench.messages()) == 1
+
+
+def test_replay_into_another_queue_stays_there(stage: Stage, bench: Bench) -> None:
+    letter = bench.bury()
+    drain(stage)
+    assert stage.command("replay", letter, "--to", OTHER)[0] == 0
+    (message,) = bench.messages(OTHER)
+    assert bench.messages() == []
+    assert message["properties"]["delivery_info"]["routing_key"] == OTHER, "where a retry goes"
+
+
+def test_letters_are_chosen_by_queue_task_reason_and_time(stage: Stage, bench: Bench) -> None:
+    rejected, late = bench.bury(), bench.bury("delivery-limit")
+    elsewhere = bench.bury(queue=OTHER, name="shop.pull")
+    drain(stage)
+    drain(stage, queue=OTHER)
+
+    def ids(*arguments: str) -> set[str]:
+        return {letter["id"] for letter in stage.listed(*arguments)}
+
+    assert ids() == {rejected, late, elsewhere}
+    assert ids("--queue", OTHER) == ids("--task", "shop.pull") == {elsewhere}
+    assert ids("--reason", "delivery-limit") == {late}
+    assert ids("--since", "5m", "--queue", QUEUE) == {rejected, late}
+    assert ids("--until", "2026-01-01T00:00") == ids("--until", "1h") == set()
+    text = stage.command("list", "--reason", "delivery-limit")[1]
+    assert text.splitlines()[0].split() == ["id", "died", "queue", "reason", "state", "task", "exception"]
+    assert len(text.splitlines()) == 2
+
+
+def test_a_dry_run_changes_nothing_and_discarding_is_noted(stage: Stage, bench: Bench) -> None:
+    one, two = bench.bury(), bench.bury("failed")
+    drain(stage)
+    for command in ("replay", "discard"):
+        code, output, _ = stage.command(command, "--queue", QUEUE, "--dry-run")
+        assert (code, output.count("would be")) == (0, 2)
+    assert [letter["state"] for letter in stage.listed()] == ["open"] * 2
+    assert bench.messages() == []
+    code, output, _ = stage.command("discard", "--reason", "failed", "--by", "ada")
+    assert (code, output) == (0, f"{two} {TASK}[{stage.store.get(two).task_id}]: discarded\n")
+    assert "nothing to do: discarded by ada" in stage.command("discard", two)[1]
+    assert [letter["id"] for letter in stage.listed()] == [one]
+    assert stage.command("replay", two)[0] == 0, "it was put aside by mistake"
+    assert len(bench.messages()) == 1
+
+
+def test_nothing_is_handled_by_mistake(stage: Stage) -> None:
+    for command in ("replay", "discard"):
+        code, _, errors = stage.command(command)
+        assert (code, f"{command} what? Name letters" in errors) == (2, True)
+    assert stage.command("show", "nothing") == (1, "", "nothing: there is no such letter\n")
+    code, _, errors = stage.command("list", "--since", "yesterday")
+    assert (code, "'yesterday' is neither 90m" in errors) == (2, True)
+    code, _, errors = stage.command("list", FLEET_LETTERS_FILE="")
+    assert (code, errors.startswith("FLEET_LETTERS_TABLE or FLEET_LETTERS_FILE")) == (2, True)
+    assert stage.command("list", FLEET_LETTERS_FILE="/no/where")[0] == 1
+
+
+def test_show_reads_json_and_never_pickle(stage: Stage, bench: Bench, tmp_path: Path) -> None:
+    class Harmful:
+        def __reduce__(self) -> Any:
+            return Path.touch, (tmp_path / "harm",)
+
+    letters = [bench.bury(), bench.bury(args=(Harmful(),), serializer="pickle"), bench.bury(compression="gzip")]
+    drain(stage)
+    code, output, _ = stage.command("show", *letters)
+    assert code == 0
+    assert "arguments   [[7], {}, " in output
+    assert "bytes of application/x-python-serialize" in output
+    assert "bytes of application/json, application/x-gzip" in output
+    document = json.loads(stage.command("show", "--json", letters[0])[1])
+    assert (document["body"][0], document["message"]["headers"]["task"]) == ([7], TASK)
+    assert stage.command("replay", letters[1])[0] == 0, "it is published again unread"
+    assert not (tmp_path / "harm").exists()
+
+
+def test_the_dead_letter_worker_drains_what_tasks_leave(stage: Stage) -> None:
+    stage.worker(FLEET_QUEUES=f"{QUEUE},dead_letter")
+    sent = stage.send("fail", "reason").id
+
+    def stored() -> list[Summary]:
+        return list(stage.store.find(Selection()))
+
+    (letter,) = eventually(stored, "the letter is stored")
+    assert (letter.task_id, letter.reason, letter.exception) == (sent, "failed", "ValueError('no reason')")
+    page = stage.command("show", letter.id)[1]
+    assert 'raise ValueError(f"no {secret}")' in page
+    assert stage.dead() == []
+    assert stage.command("replay", letter.id)[0] == 0
+    again = eventually(stored, "it fails again, and is another letter")
+    assert (again[0].id != letter.id, again[0].task_id) == (True, sent)
