@@ -23,7 +23,7 @@ cluster: ## Start a Redis Cluster of 3 primaries and 3 replicas in the foregroun
 
 test: ## Run the tests (ARGS are pytest's)
 	@scripts/setup.sh --redis dev
-	@$(PYTHON_BIN) -m pytest $(ARGS)
+	@$(PYTHON_BIN) -m pytest -n 4 --dist loadfile $(ARGS)
 
 verify: ## Run the slow proofs (ARGS are pytest's)
 	@scripts/setup.sh --redis --chaos dev

@@ -45,22 +45,30 @@ class Task(celery.Task):  # type: ignore[type-arg] # generic in the stubs only
     once = False
 
     @classmethod
-    def on_bound(cls, app: Any) -> None:
+    def bind(cls, app: Any) -> Any:
         """Refuse what cannot work.
 
         Raises:
-            ImproperlyConfigured: The task is acknowledged before it runs.
+            ImproperlyConfigured: The task says that it is acknowledged before it runs.
         """
+        # Bound again, it has what the app's settings say.
+        if cls.once and cls.acks_late is False and not cls.__bound__:
+            raise _early(cls)
+        return super().bind(app)
+
+    @classmethod
+    def on_bound(cls, app: Any) -> None:
+        """Called when the task is bound to an app."""
         super().on_bound(app)
-        if not cls.once:
-            return
-        if not cls.acks_late:
-            raise ImproperlyConfigured(
-                f"task {cls.name}: once=True needs acks_late=True; acknowledged early, it would be lost with its worker"
-            )
         # Not defined for all: Celery runs tasks that have none faster.
-        if not hasattr(cls.__call__, "completes_once"):
+        if cls.once and not hasattr(cls.__call__, "completes_once"):
             cls.__call__ = _once(_call_of(cls))  # type: ignore[method-assign]
+
+
+def _early(task: Any) -> ImproperlyConfigured:
+    return ImproperlyConfigured(
+        f"task {task.name}: once=True needs acks_late=True; acknowledged early, it would be lost with its worker"
+    )
 
 
 def _call_of(cls: Any) -> Callable[..., Any]:
@@ -85,6 +93,9 @@ def _once(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _run(task: Any, request: Any, call: Callable[[], Any]) -> Any:
+    if not task.acks_late:
+        # The app's setting: other apps of the process, which never run it, may have it.
+        raise _early(task)
     delivery = _Held(task)
     for number, callback in enumerate(request.callbacks or ()):
         # Celery names them anew for each delivery: what follows could not be recognised when it is sent again.
