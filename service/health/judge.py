@@ -43,7 +43,7 @@ class LeaseSigns:
         overdue: Seconds by which a renewal is late that should have been tried, whatever its outcome.
         lease: Seconds of a lease.
         failing: Seconds for which renewals have been tried and failed.
-        silent: Seconds since the broker last answered a worker that has reason to ask; 0 if not known.
+        silent: Seconds since the broker last answered a worker that has reason to ask.
         shards_down: Shards that do not serve this process now.
     """
 

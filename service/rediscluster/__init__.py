@@ -10,6 +10,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from .activity import TransportStats, transport_stats
 from .errors import ClusterUnavailableError, ConfigurationError, MessageTooLargeError
 from .find import Finder, Search, Sighting
+from .health import LeaseHealth, lease_health
 from .options import SCHEME, TLS_SCHEME, Options, parse
 from .session import close_all
 from .stats import BrokerInspector, PartStats, QueueStats
@@ -21,6 +22,7 @@ __all__ = [
     "ClusterUnavailableError",
     "ConfigurationError",
     "Finder",
+    "LeaseHealth",
     "MessageTooLargeError",
     "Options",
     "PartStats",
@@ -29,6 +31,7 @@ __all__ = [
     "Sighting",
     "TransportStats",
     "close_all",
+    "lease_health",
     "parse",
     "transport_stats",
 ]

@@ -77,6 +77,21 @@ class Pump:
 
     # -- called from any thread -------------------------------------------------------------------------------------
 
+    @property
+    def running(self) -> bool:
+        """Whether the thread runs."""
+        return self._running
+
+    @property
+    def renewal_due(self) -> float | None:
+        """When the next round of renewals is due, on the monotonic clock; None before the first."""
+        return self._renew_at or None
+
+    @property
+    def watching(self) -> bool:
+        """Whether a consumer waits for messages, or for the moment to try again."""
+        return bool(self._blocked or self._timers)
+
     def start(self) -> None:
         """Start the thread, once."""
         if self._running or self._stopping:
@@ -296,6 +311,7 @@ class Pump:
             self._lost(watch, connection, blocked.address)
             return
         self._idle[watch] = (connection, blocked.address)
+        self._session.answered_at = time.monotonic()
         watch.failures = 0
         if not watch.closed and watch.answered(reply):
             self._block(watch)

@@ -100,6 +100,8 @@ class Session:
         self.fanout_cursors: dict[str, str] = {}
         #: Since when the leases of a queue cannot be renewed, on the monotonic clock.
         self._silent: dict[QueueKeys, float] = {}
+        #: When the cluster last answered, on the monotonic clock.
+        self.answered_at = time.monotonic()
         #: Deliveries whose lease is known to be lost.
         self._lost: set[str] = set()
         self._temporary: dict[QueueKeys, Temporary] = {}
@@ -126,6 +128,11 @@ class Session:
         self.broker.cluster.refresh(at_most_every=1.0)
         if not self._checked:
             self._checked = check_quietly(self.broker.cluster)
+
+    @property
+    def failing_since(self) -> float | None:
+        """Since when leases of a queue could not be renewed, on the monotonic clock; None when all could."""
+        return min(list(self._silent.values()), default=None)
 
     def line(self, queue: QueueKeys) -> Line:
         """The line of a queue part."""
@@ -177,7 +184,7 @@ class Session:
                 line.unanswered = (first, wanted, attempt + 1)
             raise
         line.unanswered = None
-        now = time.monotonic()
+        now = self.answered_at = time.monotonic()
         for _ in acks:
             line.recent.append((now, line.acks.popleft()))
         line.take_recent(until=now - REPEAT_ACKS)
@@ -389,6 +396,7 @@ class Session:
                     self._silent[queue] = time.monotonic()
                 complete = False
                 continue
+            self.answered_at = time.monotonic()
             since = self._silent.pop(queue, None)
             if since is not None:
                 took = time.monotonic() - since
@@ -439,6 +447,11 @@ def session_for(options: Options) -> Session:
         if session is None or session.pid != os.getpid():
             session = _sessions[options] = Session(options)
         return session
+
+
+def sessions() -> list[Session]:
+    """The sessions of this process."""
+    return [session for session in list(_sessions.values()) if session.pid == os.getpid()]
 
 
 def close_all() -> None:
