@@ -23,6 +23,8 @@ def main() -> int:
     parser.add_argument("--ports", type=int, nargs=6, metavar="P", help="six ports (default: free ones)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
+    # A shell lets its background jobs ignore it.
+    signal.signal(signal.SIGINT, _interrupt)
     with contextlib.suppress(KeyboardInterrupt):
         try:
             with LocalCluster(options.ports, tls=options.tls, access_string=REDIS_ACCESS_STRING) as cluster:
