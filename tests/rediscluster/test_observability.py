@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,7 @@ from redis.credentials import CredentialProvider
 
 from scripts.localcluster import LocalCluster
 from service.fleet import REDIS_ACCESS_STRING
-from service.rediscluster import (
-    BrokerInspector,
-    ClusterUnavailableError,
-    LeaseHealth,
-    TransportStats,
-    activity,
-    lease_health,
-    transport_stats,
-)
+from service.rediscluster import BrokerInspector, ClusterUnavailableError, TransportStats, activity, transport_stats
 from service.rediscluster.cluster import Cluster
 from service.rediscluster.keys import fanout_key
 from service.rediscluster.naming import client_name
@@ -334,29 +325,6 @@ def test_failing_renewals_are_told_once_and_so_is_their_end(
     assert again.startswith(f"queue {name} on {home}: leases renewed again after ")
     assert counted(before)["renewals_failed"] == 3
     session.close()
-
-
-def test_the_health_of_leases_says_who_holds_what_and_when_the_cluster_answered(
-    connection: Connection, name: str
-) -> None:
-    channel: Any = connection.default_channel
-    queue = Queue(name)(channel)
-    queue.declare()
-
-    def health() -> LeaseHealth:
-        """Of this connection's session: the tests before have sessions too."""
-        return max(lease_health(), key=lambda one: one.answered_at)
-
-    Producer(channel, routing_key=name).publish(1)
-    before = time.monotonic()
-    message = queue.get()
-    assert message is not None
-    eventually(lambda: health().renewal_due is not None, "the lease thread has begun")
-    found = health()
-    assert (found.held, found.thread_alive, found.failing_since, found.asking) == (1, True, None, True)
-    assert found.answered_at > before
-    message.ack()
-    eventually(lambda: health().held == 0, "nothing is held any more")
 
 
 def test_the_start_of_the_lease_thread_is_told_also_after_a_fork(cluster: LocalCluster) -> None:
