@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,7 +18,6 @@ from redis import exceptions
 from redis.credentials import CredentialProvider
 
 from scripts.localcluster import LocalCluster
-from service.fleet import REDIS_ACCESS_STRING
 from service.rediscluster import BrokerInspector, ClusterUnavailableError, TransportStats, activity, transport_stats
 from service.rediscluster.cluster import Cluster
 from service.rediscluster.keys import fanout_key
@@ -29,7 +27,7 @@ from service.rediscluster.session import Session
 from service.rediscluster.topology import changes
 from service.rediscluster.watch import FanoutReader, Subscription
 from tests.rediscluster.faultapp import Plan, make_app
-from tests.rediscluster.faultkit import ROOT, Workers, eventually, heal, wait_replicated
+from tests.rediscluster.faultkit import ROOT, Workers, eventually, wait_replicated
 
 SECRET = "what-a-task-was-given"
 
@@ -42,18 +40,6 @@ def name() -> str:
 @pytest.fixture(autouse=True)
 def _log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "service.rediscluster")
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[LocalCluster]:
-    with LocalCluster(access_string=REDIS_ACCESS_STRING) as started:
-        yield started
-
-
-@pytest.fixture
-def broken(nodes: LocalCluster) -> Iterator[LocalCluster]:
-    yield nodes
-    heal(nodes)
 
 
 def counted(before: TransportStats) -> dict[str, int]:
@@ -401,13 +387,6 @@ def test_a_fanout_reader_that_was_further_than_its_new_primary_tells_so(
 
 
 # -- connections ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def workers() -> Iterator[Workers]:
-    started = Workers()
-    yield started
-    started.end()
 
 
 def names(cluster: LocalCluster) -> set[str]:

@@ -22,13 +22,6 @@ LEASE = 3.0
 
 
 @pytest.fixture
-def workers() -> Iterator[Workers]:
-    started = Workers()
-    yield started
-    started.end()
-
-
-@pytest.fixture
 def plan(cluster: LocalCluster, tmp_path: Path) -> Plan:
     return Plan(cluster.url, str(tmp_path), f"once-{uuid4().hex}", {"lease": LEASE, "idle_timeout": 2.0})
 

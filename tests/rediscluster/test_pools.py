@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,13 +16,6 @@ from tests.rediscluster.faultkit import PATIENCE, Workers, eventually, read_ledg
 SENT = range(200)
 #: The chord's part of them.
 CHORD = range(180, 200)
-
-
-@pytest.fixture
-def workers() -> Iterator[Workers]:
-    started = Workers()
-    yield started
-    started.end()
 
 
 @pytest.mark.parametrize(

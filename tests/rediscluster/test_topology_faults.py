@@ -16,7 +16,6 @@ from kombu import Connection, Consumer, Exchange, Producer, Queue
 from redis.crc import key_slot
 
 from scripts.localcluster import LocalCluster, Node
-from service.fleet import REDIS_ACCESS_STRING
 from service.rediscluster.keys import QueueKeys, fanout_key, task_key
 from tests.rediscluster.faultapp import Plan, make_app
 from tests.rediscluster.faultkit import (
@@ -28,26 +27,6 @@ from tests.rediscluster.faultkit import (
     verdict,
     wait_replicated,
 )
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[LocalCluster]:
-    with LocalCluster(access_string=REDIS_ACCESS_STRING) as started:
-        yield started
-
-
-@pytest.fixture
-def broken(nodes: LocalCluster) -> Iterator[LocalCluster]:
-    """A cluster to break: whole again before the next test."""
-    yield nodes
-    heal(nodes)
-
-
-@pytest.fixture
-def workers() -> Iterator[Workers]:
-    started = Workers()
-    yield started
-    started.end()
 
 
 def new_queue() -> str:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,26 +27,12 @@ MakePlan = Callable[..., Plan]
 
 
 @pytest.fixture
-def workers() -> Iterator[Workers]:
-    started = Workers()
-    yield started
-    started.end()
-
-
-@pytest.fixture
 def make_plan(cluster: LocalCluster, tmp_path: Path) -> MakePlan:
     def make(**options: Any) -> Plan:
         options = {"lease": LEASE, "idle_timeout": 2.0} | options
         return Plan(cluster.url, str(tmp_path), f"faults-{uuid4().hex}", options)
 
     return make
-
-
-@pytest.fixture
-def inspector(cluster: LocalCluster) -> Iterator[BrokerInspector]:
-    opened = BrokerInspector(cluster.url)
-    yield opened
-    opened.close()
 
 
 def send(app: Celery, task: str, numbers: range, *args: Any) -> None:

@@ -33,22 +33,13 @@ from service.settings import Settings
 from service.signing import CERTIFICATE, KEY, TRUSTED
 from service.why.facts import gather
 from service.why.words import lines
-from tests.service.running import Container, client, container, environment
+from tests.service.running import Container, container, environment
 
 TASKS = "tests.service.why_tasks"
 QUEUE = "monitoring_queue"
 #: Served by workers with signatures alone.
 SIGNED = "workflow_queue"
 SECRET = "hunter2-the-password"
-
-
-@pytest.fixture(scope="module")
-def app(cluster: LocalCluster) -> Iterator[Celery]:
-    app = client(cluster)
-    app.control.purge()
-    yield app
-    app.control.purge()
-    app.close()
 
 
 def settings(cluster: LocalCluster, **values: Any) -> Settings:

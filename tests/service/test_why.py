@@ -27,21 +27,12 @@ from service.why.__main__ import main
 from service.why.facts import Ended, Facts
 from service.why.words import duration, lines
 from tests.conftest import ClusterFactory
-from tests.service.running import Container, client, container, environment, wait_for_file
+from tests.service.running import Container, container, environment, wait_for_file
 
 TASKS = "tests.service.why_tasks"
 #: Served by the worker of these tests; the other queues are served by nobody.
 SERVED = "celery"
 UNSERVED = "data_queue"
-
-
-@pytest.fixture(scope="module")
-def app(cluster: LocalCluster) -> Iterator[Celery]:
-    app = client(cluster)
-    app.control.purge()
-    yield app
-    app.control.purge()
-    app.close()
 
 
 @pytest.fixture(scope="module")
