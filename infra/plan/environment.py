@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from infra.config.model import Fleet, Queue
+from infra.config.model import Fleet
+from infra.config.tasks import Queue
 
 
 def common(fleet: Fleet, stack: str, region: Any, redis_host: Any, redis_port: int, redis_user: str) -> dict[str, Any]:
