@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
-from uuid import uuid4
 
 from redis import exceptions
 
 from .cluster import Cluster
 from .errors import MessageTooLargeError
 from .keys import QueueKeys, bindings_key
+from .lanes import PublishLanes
 from .options import Options
 from .scripts import Script, load
+from .wire import command
 
 #: Separates the fields of a binding; kombu's own transport uses the same.
 _SEPARATOR = "\x06\x16"
 #: Seconds for which an exchange's bindings are remembered by a publisher.
 BINDINGS_CACHE = 5.0
+#: Bytes of a message, and number of them, up to which they are left in a queue's inbox for a consumer.
+INBOX_BYTES, INBOX_LENGTH = 16_384, 10_000
+#: Reply of `lua/publish.lua` for a queue that does not expire.
+LASTING = 2
 #: Why a message ended on the dead list.
 DELIVERY_LIMIT = "delivery-limit"
 
@@ -98,34 +101,6 @@ class Completion:
     value: bytes | None
 
 
-class PublishLanes:
-    """Names publishes so that the cluster recognises a repeated one: (lane, number) rises within a lane.
-
-    A lane serves one publish at a time. The lane of a publish whose outcome is unknown is not used for another message,
-    so that repeating that publish later is neither taken for a duplicate nor stored twice.
-    """
-
-    def __init__(self) -> None:
-        self._free: deque[tuple[str, int]] = deque()
-        self._pid = os.getpid()
-
-    def take(self) -> tuple[str, int]:
-        """A lane and the next number in it."""
-        if self._pid != os.getpid():
-            # Forked: the parent goes on with these lanes.
-            self._free, self._pid = deque(), os.getpid()
-        try:
-            lane, number = self._free.pop()
-        except IndexError:
-            return uuid4().hex, 1
-        return lane, number + 1
-
-    def give_back(self, lane: str, number: int) -> None:
-        """The publish is known to be stored: the lane can serve another."""
-        if self._pid == os.getpid():
-            self._free.append((lane, number))
-
-
 class Broker:
     """The queues of one cluster. All methods may be called from any thread."""
 
@@ -138,6 +113,10 @@ class Broker:
         self._bindings_lock = threading.Lock()
         self._partitions = dict(options.partitions)
         self._lease_ms = int(options.lease * 1000)
+        #: `meta` keys of queue parts that do not expire.
+        self._lasting: set[str] = set()
+        #: The packed command that leaves a token for an idle consumer.
+        self._token = lru_cache(maxsize=4096)(lambda queue: command("RPUSH", queue.wake, 1))
         self.keys = lru_cache(maxsize=4096)(partial(QueueKeys, options.key_prefix))
 
     def parts(self, queue: str) -> list[QueueKeys]:
@@ -160,6 +139,10 @@ class Broker:
         for key in queue.every:
             if key in (queue.inflight, queue.completed):
                 call(key, "HSETNX", key, "", "")
+            elif key == queue.inbox:
+                # Two of these entries are as good as one.
+                if not call(key, "EXISTS", key):
+                    call(key, "RPUSH", key, "")
             elif key != queue.meta:
                 call(key, "ZADD", key, "NX", "+inf", "")
         # Last: where it is, the queue is.
@@ -188,12 +171,23 @@ class Broker:
 
     def purge(self, queue: QueueKeys) -> int:
         """Remove what nobody holds; returns the number of messages."""
+        self.absorb(queue)
         return int(self._script("purge", queue, lambda _: ()))
 
     def stats(self, queue: QueueKeys) -> list[Any]:
         """The reply of `lua/stats.lua`."""
+        self.absorb(queue)
         reply: list[Any] = self._script("stats", queue, lambda _: ())
         return reply
+
+    def absorb(self, queue: QueueKeys, deadline: float | None = None) -> None:
+        """Make ready what producers left in the inbox; whoever takes messages does so too.
+
+        Raises:
+            ClusterUnavailableError: Not done within the deadline.
+        """
+        while self._script("absorb", queue, lambda _: (queue.wake,), deadline):
+            pass
 
     def _script(
         self,
@@ -222,7 +216,7 @@ class Broker:
         priority: int = 0,
         due_ms: int = 0,
     ) -> bool:
-        """Store a message, waiting out failovers.
+        """Store a message, waiting out failovers. Most need not pay for this: see `leave`.
 
         Args:
             queue: Where to.
@@ -245,11 +239,41 @@ class Broker:
         """
         self._check_size(queue.queue, payload)
         window = int(self.options.dedupe_window * 1000)
-        # Our clock tells only how old a message is; what decides when it is due and when a lease ends is the server's.
-        ready = max(due_ms, int(time.time() * 1000))
-        message = b"%b:%d:%d:0:0:%b" % (message_id.encode(), priority, ready, payload)
-        args = (queue.wake, lane, number, priority, due_ms, window, message)
-        return bool(self._script("publish", queue, lambda _: args, replicas=self.options.durable_replicas))
+        message = _stored(message_id, priority, due_ms, payload)
+        args = (queue.wake, lane, number, priority, due_ms, window, message, 1)
+        replicas = self.options.durable_replicas
+        while (reply := self._script("publish", queue, lambda _: args, replicas=replicas)) < 0:
+            pass
+        if reply == LASTING:
+            self._lasting.add(queue.meta)
+        return bool(reply)
+
+    def takes(self, queue: QueueKeys, payload: bytes, due_ms: int) -> bool:
+        """Whether a message may be left in the queue's inbox.
+
+        Its queue must be known to last: what wakes a consumer then needs no expiry. A script reads many entries at
+        once, so large messages do not lie there.
+        """
+        return not due_ms and len(payload) <= INBOX_BYTES and queue.meta in self._lasting
+
+    def leave(
+        self, queue: QueueKeys, payload: bytes, *, message_id: str, lane: str, number: int, priority: int = 0
+    ) -> None:
+        """Store a message at the end of the inbox, from where any script takes it into its place; else as `publish`.
+
+        Two plain commands cost the server a quarter of a script. A repeated one is recognised when it is taken from
+        there, in lanes of its own: whoever repeats it must come this way again.
+        """
+        message = _stored(message_id, priority, 0, payload)
+        # X: only where there is an inbox, and so a queue.
+        request = command("RPUSHX", queue.inbox, b"%bd %d %b" % (lane.encode(), number, message)) + self._token(queue)
+        length = self.cluster.push(queue.inbox, request, 1, self.options.durable_replicas)
+        if not length:
+            self._lasting.discard(queue.meta)
+            self.cluster.call(queue.wake, "UNLINK", queue.wake)
+            raise NoQueueError
+        if length > INBOX_LENGTH:
+            self._script("absorb", queue, lambda _: (queue.wake,))
 
     def _check_size(self, where: str, payload: bytes) -> None:
         limit = self.options.message_limit
@@ -424,6 +448,12 @@ _SETTLE: Script = load("settle")
 
 def _translate(error: exceptions.ResponseError) -> Exception:
     return NoQueueError() if str(error).startswith("NOQUEUE") else error
+
+
+def _stored(message_id: str, priority: int, due_ms: int, payload: bytes) -> bytes:
+    # Our clock tells only how old a message is; what decides when it is due and when a lease ends is the server's.
+    ready = max(due_ms, int(time.time() * 1000))
+    return b"%b:%d:%d:0:0:%b" % (message_id.encode(), priority, ready, payload)
 
 
 def _binding(member: str) -> Binding:

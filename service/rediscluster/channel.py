@@ -15,14 +15,15 @@ from . import message_format, notes
 from .broker import Binding, Delivery, NoQueueError
 from .errors import ClusterUnavailableError
 from .keys import fanout_key
+from .lanes import Publish
 from .receiver import Receiver
 from .session import Session
 from .watch import last_id
 
 logger = logging.getLogger(__name__)
 
-#: Where a publish keeps its identity while kombu may repeat it; never stored.
-_PUBLISH_ID = "rediscluster_publish"
+#: Where a message keeps its `Publish` while kombu may repeat it; never stored.
+_PUBLISH = "rediscluster_publish"
 
 
 class QoS(virtual.QoS):
@@ -186,42 +187,55 @@ class Channel(virtual.Channel):
     def basic_publish(self, message: Any, exchange: str, routing_key: str, **kwargs: Any) -> None:
         """Publish a message, once however often kombu repeats this call for it."""
         properties = message["properties"]
-        lane, number = properties.setdefault(_PUBLISH_ID, None) or self.broker.lanes.take()
-        properties[_PUBLISH_ID] = (lane, number)
+        publish = properties[_PUBLISH] = properties.get(_PUBLISH) or self.broker.lanes.take()
         super().basic_publish(message, exchange, routing_key, **kwargs)
-        del properties[_PUBLISH_ID]
-        self.broker.lanes.give_back(lane, number)
+        del properties[_PUBLISH]
+        self.broker.lanes.give_back(publish)
 
     def _inplace_augment_message(self, message: Any, exchange: str | None, routing_key: str) -> None:
         # Not kombu's: it gives the message another tag each time, and encodes the body.
         message["properties"]["delivery_info"].update(exchange=exchange, routing_key=routing_key)
 
-    def _encode(self, message: Any) -> bytes:
-        properties = {k: v for k, v in message["properties"].items() if k != _PUBLISH_ID}
-        return message_format.pack(message | {"properties": properties})
+    def _payload(self, message: Any) -> bytes:
+        """The message as it is stored: without what only its repetition needs."""
+        properties = message["properties"]
+        publish = properties.pop(_PUBLISH, None)
+        try:
+            return message_format.pack(message)
+        finally:
+            if publish is not None:
+                properties[_PUBLISH] = publish
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         properties = message["properties"]
-        lane, number = properties.get(_PUBLISH_ID) or (uuid(), 1)
+        publish = properties.get(_PUBLISH) or Publish()
         # All copies of a task in one part, which alone knows whether it completed.
-        part = self.broker.part_of(queue, str(properties.get("correlation_id") or f"{lane} {number}"))
-        publish = {
+        identity = properties.get("correlation_id") or f"{publish.lane} {publish.number}"
+        part = self.broker.part_of(queue, str(identity))
+        due = message_format.due_ms(message)
+        payload = self._payload(message)
+        leaves = publish.leaves.setdefault(part.meta, self.broker.takes(part, payload, due))
+        arguments = {
             "message_id": os.urandom(16).hex(),
-            "lane": lane,
-            "number": number,
+            "lane": publish.lane,
+            "number": publish.number,
             "priority": self._get_message_priority(message),
-            "due_ms": message_format.due_ms(message),
         }
-        payload = self._encode(message)
         try:
+            if leaves:
+                try:
+                    self.broker.leave(part, payload, **arguments)
+                    return
+                except NoQueueError:
+                    publish.leaves[part.meta] = False
             try:
-                stored = self.broker.publish(part, payload, **publish)
+                stored = self.broker.publish(part, payload, due_ms=due, **arguments)
             except NoQueueError:
                 if self.broker.was_temporary(part):
                     logger.debug("nobody waits at %s any more: reply dropped", queue)
                     return
                 self.broker.declare(part)
-                stored = self.broker.publish(part, payload, **publish)
+                stored = self.broker.publish(part, payload, due_ms=due, **arguments)
         except ClusterUnavailableError as error:
             notes.publish_unknown(self.broker.cluster, part, message, error)
             raise
@@ -230,7 +244,7 @@ class Channel(virtual.Channel):
 
     def _put_fanout(self, exchange: str, message: Any, routing_key: str, **kwargs: Any) -> None:
         stream = fanout_key(self.session.options.key_prefix, exchange)
-        self.broker.broadcast(stream, routing_key or "", self._encode(message))
+        self.broker.broadcast(stream, routing_key or "", self._payload(message))
 
     # -- consuming --------------------------------------------------------------------------------------------------
 

@@ -279,9 +279,7 @@ class Cluster:
                 reply = ask(request)
             except exceptions.NoScriptError:
                 reply = ask(command("EVAL", script.source, len(keys), *keys, *args))
-            if replicas and (confirmed := ask(command("WAIT", replicas, WAIT_MS))) < replicas:
-                raise NotReplicatedError(f"{confirmed} of {replicas} replicas confirmed")
-            return reply
+            return _confirmed(ask, reply, replicas)
 
         return self._attempt(keys[0], run, one_connection=replicas > 0)
 
@@ -339,10 +337,10 @@ class Cluster:
     def _asking(self, address: Address, run: Callable[[Ask], Any]) -> Any:
         with self._node(address).one_connection() as ask:
 
-            def asking(request: bytes) -> Any:
+            def asking(request: bytes, more: int = 0) -> Any:
                 # It holds for the next command on the same connection only.
                 ask(command("ASKING"))
-                return ask(request)
+                return ask(request, more)
 
             return run(asking)
 
@@ -358,6 +356,25 @@ class Cluster:
             ClusterUnavailableError: Still not served at the deadline.
         """
         return self._persist(lambda _: self.once(key, *parts), key, deadline, until_room=True)
+
+    def push(self, key: str, request: bytes, more: int, replicas: int = 0) -> Any:
+        """Run a packed command that may be repeated, and `more` behind it whose outcome does not matter; as `call`.
+
+        Args:
+            key: The key whose slot's primary is asked.
+            request: All the commands.
+            more: How many follow the first.
+            replicas: How many replicas must confirm what they wrote.
+
+        Raises:
+            ClusterUnavailableError: Still not served, or not confirmed, at the deadline.
+            redis.exceptions.OutOfMemoryError: The memory is full, still so at the deadline.
+        """
+
+        def run(ask: Ask) -> Any:
+            return _confirmed(ask, ask(request, more), replicas)
+
+        return self._persist(lambda _: self._attempt(key, run, one_connection=replicas > 0), key, None, until_room=True)
 
     def script(
         self,
@@ -437,6 +454,13 @@ class Cluster:
                     ) from error
                 logger.debug("attempt %d on %r failed, next in %.2f s: %s", number, key, pause, error)
                 time.sleep(pause)
+
+
+def _confirmed(ask: Ask, reply: Any, replicas: int) -> Any:
+    """The reply, once so many replicas have what was written on this connection."""
+    if replicas and (confirmed := ask(command("WAIT", replicas, WAIT_MS))) < replicas:
+        raise NotReplicatedError(f"{confirmed} of {replicas} replicas confirmed")
+    return reply
 
 
 def backoff(attempt: int) -> float:

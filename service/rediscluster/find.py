@@ -128,6 +128,7 @@ class Finder:
     def _shard(self, parts: list[QueueKeys], task_id: str, search: Search) -> None:
         for number, part in enumerate(parts):
             try:
+                self._broker.absorb(part, DEADLINE)
                 # Of a message that moved, the last place.
                 seen = {s.message_id: s for place in PLACES for s in self._place(part, place, task_id)}
                 search.sightings.extend(seen.values())

@@ -80,8 +80,13 @@ class QueueKeys:
         return self._key("lanes")
 
     @cached_property
+    def inbox(self) -> str:
+        """List of messages as their producers left them, in order; any script makes them ready first."""
+        return self._key("inbox")
+
+    @cached_property
     def wake(self) -> str:
-        """List with at most one token; an idle consumer blocks on it. Normally absent, hence never declared."""
+        """List of tokens; an idle consumer blocks on it. Normally absent, hence never declared."""
         return self._key("wake")
 
     @cached_property
@@ -102,7 +107,7 @@ class QueueKeys:
     @cached_property
     def declared(self) -> tuple[str, ...]:
         """The keys that every script declares, in the order in which the scripts name them."""
-        return (self.ready, self.delayed, self.inflight, self.leases, self.dead, self.lanes, self.meta)
+        return (self.ready, self.delayed, self.inflight, self.leases, self.dead, self.lanes, self.meta, self.inbox)
 
     @cached_property
     def every(self) -> tuple[str, ...]:

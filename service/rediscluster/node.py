@@ -7,12 +7,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from redis import exceptions
 
-#: Sends a packed command and returns the reply.
-Ask = Callable[[bytes], Any]
+
+class Ask(Protocol):
+    """Sends a packed command and returns its reply; those of `more` commands in the same packet are passed over."""
+
+    def __call__(self, request: bytes, more: int = 0) -> Any:
+        """Raise what redis-py raises."""
+
 
 #: Seconds after which an unused connection is looked at before it is used again: the server may have closed it.
 IDLE_SECONDS = 1.0
@@ -31,13 +36,13 @@ class Node:
         self._idle: deque[tuple[Any, float]] = deque()
         self._pid = os.getpid()
 
-    def ask(self, request: bytes) -> Any:
-        """Send a packed command; returns its reply as the server sent it."""
+    def ask(self, request: bytes, more: int = 0) -> Any:
+        """Send a packed command, and `more` behind it; returns the reply of the first as the server sent it."""
         # As in `_connection`, which costs as much time as all the rest here.
         connection = self._idle_connection() or self._make()
         try:
             connection.send_packed_command([request], check_health=False)
-            reply = connection.read_response()
+            reply = _first(connection, more) if more else connection.read_response()
         except exceptions.ResponseError:
             self._idle.append((connection, time.monotonic()))
             raise
@@ -52,9 +57,9 @@ class Node:
         """Send packed commands over one connection: for those that are about the one before."""
         with self._connection() as connection:
 
-            def ask(request: bytes) -> Any:
+            def ask(request: bytes, more: int = 0) -> Any:
                 connection.send_packed_command([request], check_health=False)
-                return connection.read_response()
+                return _first(connection, more)
 
             yield ask
 
@@ -118,6 +123,16 @@ def _closed(connection: Any) -> bool:
         return bool(connection.can_read(timeout=0))
     except (exceptions.RedisError, OSError):
         return True
+
+
+def _first(connection: Any, more: int) -> Any:
+    """The first of several replies; the others are read too, so that the connection can be used again."""
+    reply = _reply(connection)
+    for _ in range(more):
+        _reply(connection)
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
 def _reply(connection: Any) -> Any:

@@ -97,16 +97,32 @@ class Life(RuleBasedStateMachine):
 
     @rule(
         priorities=st.lists(st.sampled_from([0, 5, 10]), min_size=1, max_size=5),
-        wait=st.sampled_from([True, False, False]),
+        way=st.sampled_from(["wait", "publish", "leave"]),
         again=st.booleans(),
     )
-    def publish(self, priorities: list[int], wait: bool, again: bool) -> None:
+    def publish(self, priorities: list[int], way: str, again: bool) -> None:
         for priority in priorities:
-            self.publish_one(priority, wait=wait, again=again)
+            self.published += 1
+            self.losses[f"m{self.published}"] = 0
+            if way == "leave":
+                self.leave_one(f"m{self.published}", priority, again=again)
+            else:
+                self.publish_one(f"m{self.published}", priority, wait=way == "wait", again=again)
 
-    def publish_one(self, priority: int, *, wait: bool, again: bool) -> None:
-        self.published += 1
-        name = f"m{self.published}"
+    def leave_one(self, name: str, priority: int, *, again: bool) -> None:
+        """By the inbox, where a repeated one lies twice until somebody takes it from there."""
+        for attempt in range(1 + again):
+            self.broker.leave(
+                self.queue,
+                name.encode(),
+                message_id=f"{name}-{attempt}",
+                lane="lane",
+                number=self.published,
+                priority=priority,
+            )
+        self.becomes_ready(name, priority)
+
+    def publish_one(self, name: str, priority: int, *, wait: bool, again: bool) -> None:
         due = self.now() + 3_600_000 if wait else 0
         for attempt in range(1 + again):
             stored = self.broker.publish(
@@ -119,7 +135,6 @@ class Life(RuleBasedStateMachine):
                 due_ms=due,
             )
             assert stored is (attempt == 0), "a repeated publish is stored once"
-        self.losses[name] = 0
         if wait:
             self.delayed[name] = priority
         else:
@@ -229,9 +244,10 @@ class Life(RuleBasedStateMachine):
         def names(messages: list[bytes]) -> set[str]:
             return {message.rpartition(b":")[2].decode() for message in messages}
 
+        inbox = self.call(self.queue.inbox, "LRANGE", self.queue.inbox, 0, -1)
         held = self.call(self.queue.inflight, "HVALS", self.queue.inflight)
         places = {
-            "ready": (names(self.members(self.queue.ready)), self.ready),
+            "ready": (names([*self.members(self.queue.ready), *filter(None, inbox)]), self.ready),
             "delayed": (names(self.members(self.queue.delayed)), set(self.delayed)),
             "leased": (names([message for message in held if message]), set(self.leased.values())),
             "dead": (names(self.members(self.queue.dead)), self.dead),

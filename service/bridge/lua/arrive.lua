@@ -1,6 +1,6 @@
 -- Store messages of another broker, each identity once, however late a request is repeated. It stands behind the
 -- transport's lib.lua and a function `publish` that is the transport's publish.lua.
--- KEYS: 1-7 those of the queue, 8 hash of identity to time in ms: what arrived and may still be sent again; beside them
+-- KEYS: 1-8 those of the queue, 9 hash of identity to time in ms: what arrived and may still be sent again; beside them
 --       the epoch and the number of the last request.
 -- ARGV: 1 wake key, 2 epoch of the bridge, 3 number of the request, rising, 4 a lane that no other attempt uses,
 --       5 dedupe window in ms, 6 how many identities to forget, these, then quadruples: identity, priority 0-10,
@@ -9,7 +9,7 @@
 if not exists() then
   return NO_QUEUE
 end
-local ARRIVED = KEYS[8]
+local ARRIVED = KEYS[9]
 local epoch, number = tonumber(ARGV[2]), tonumber(ARGV[3])
 local last_epoch = tonumber(redis.call('HGET', ARRIVED, 'epoch') or 0)
 local last_number = tonumber(redis.call('HGET', ARRIVED, 'number') or 0)

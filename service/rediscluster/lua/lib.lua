@@ -1,20 +1,20 @@
 -- Shared by all scripts.
 --
--- KEYS of every script (see keys.py): 1 ready, 2 delayed, 3 inflight, 4 leases, 5 dead, 6 lanes, 7 meta. A script that
--- needs more of the queue's keys names them behind these.
+-- KEYS of every script (see keys.py): 1 ready, 2 delayed, 3 inflight, 4 leases, 5 dead, 6 lanes, 7 meta, 8 inbox. A script
+-- that needs more of the queue's keys names them behind these.
 -- ARGV[1] of every script that can make messages ready is the wake key. It is not declared: it is normally absent, and
 -- with one declared key missing a migrating slot answers TRYAGAIN for as long as it stays open.
 --
--- No key is ever empty: each sorted set holds a sentinel "" with score +inf, each hash a field "". A script that
--- emptied a key in a migrating slot and then wrote it again would fail half-way.
+-- No key is ever empty: each sorted set holds a sentinel "" with score +inf, each hash a field "", the inbox begins with
+-- an entry "". A script that emptied a key in a migrating slot and then wrote it again would fail half-way.
 --
 -- A message is stored as "id:priority:ready:losses:returns:payload", `ready` in milliseconds; losses count against the
 -- delivery limit, returns are all returns. Its score among the ready ones is (10 - priority) * 2^49 + sequence, so that
 -- it regains its place when it is returned. What is in flight is stored as "score since message": since when it is held,
 -- in milliseconds.
 
-local READY, DELAYED, INFLIGHT, LEASES, DEAD, LANES, META =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local READY, DELAYED, INFLIGHT, LEASES, DEAD, LANES, META, INBOX =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local PRIORITY_STEP = 562949953421312 -- 2^49
 
 local function now_ms()
@@ -38,6 +38,69 @@ local function wake(key)
       redis.pcall('PEXPIRE', key, left)
     end
   end
+end
+
+-- What the queue remembers of a producer's lane: number of its last publish, and when its use was last noted in LANES.
+local function lane_of(stored)
+  local last, noted = string.match(stored or '', '^(%d+) (%d+)$')
+  return tonumber(last or 0), tonumber(noted or 0)
+end
+
+-- Note that a lane is in use, and forget three that have not been for a window and a quarter.
+local function note_lane(name, now, window)
+  redis.call('ZADD', LANES, now, name)
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', LANES, '-inf', now - window * 1.25, 'LIMIT', 0, 3)) do
+    redis.call('ZREM', LANES, old)
+    redis.call('HDEL', META, 'lane:' .. old)
+  end
+end
+
+-- Make ready what producers left in the inbox, in order, each publish once; returns how many are still there. Whoever
+-- takes a message or gives one a sequence does this first: a lane is forgotten only here and after this.
+local function absorb(wake_key)
+  local waiting = redis.call('LLEN', INBOX) - 1
+  if waiting < 1 then
+    return 0
+  end
+  local count = math.min(waiting, 500)
+  local meta = redis.call('HMGET', META, 'sequence', 'window')
+  local now, sequence, window = now_ms(), tonumber(meta[1] or 0), tonumber(meta[2] or 120000)
+  local lanes, ready = {}, {}
+  for _, entry in ipairs(redis.call('LRANGE', INBOX, 1, count)) do
+    local name, number, message, priority = string.match(entry, '^(%S+) (%d+) ([^:]*:(%d+):.*)$')
+    if name then
+      if not lanes[name] then
+        lanes[name] = { lane_of(redis.call('HGET', META, 'lane:' .. name)) }
+      end
+      if tonumber(number) > lanes[name][1] then
+        lanes[name][1] = tonumber(number)
+        sequence = sequence + 1
+        ready[#ready + 1] = (10 - priority) * PRIORITY_STEP + sequence
+        ready[#ready + 1] = message
+      end
+    elseif entry ~= '' then
+      redis.call('ZADD', DEAD, now, 'unreadable ' .. entry)
+    end
+  end
+  for i = 1, #ready, 200 do
+    redis.call('ZADD', READY, unpack(ready, i, math.min(i + 199, #ready)))
+  end
+  local fields = { 'sequence', sequence }
+  for name, lane in pairs(lanes) do
+    if now - lane[2] > window / 4 then
+      lane[2] = now
+      note_lane(name, now, window)
+    end
+    fields[#fields + 1] = 'lane:' .. name
+    fields[#fields + 1] = string.format('%.0f %.0f', lane[1], lane[2])
+  end
+  redis.call('HSET', META, unpack(fields))
+  -- The last one taken becomes the entry "" at the beginning.
+  redis.call('LSET', INBOX, count, '')
+  redis.call('LTRIM', INBOX, count, -1)
+  -- Each of them left a token, and one is enough.
+  redis.pcall('LTRIM', wake_key, 0, 0)
+  return waiting - count
 end
 
 local function parse(message)

@@ -15,9 +15,10 @@ for i = 4, #ARGV do
     lost[#lost + 1] = ARGV[i]
   end
 end
+local left = absorb(ARGV[1])
 promote(now, 100)
 recover(now, lease, tonumber(ARGV[3]))
-if ready_count() > 0 then
+if ready_count() + left > 0 then
   wake(ARGV[1])
 end
 return lost

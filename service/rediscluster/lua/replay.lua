@@ -8,6 +8,7 @@
 if not exists() then
   return NO_QUEUE
 end
+absorb(ARGV[1])
 local now, lane = now_ms(), 'dead-' .. ARGV[2]
 local forgotten_at = string.format('%.0f', now + tonumber(ARGV[3]))
 local published = redis.call('HEXISTS', META, 'lane:' .. lane) == 1

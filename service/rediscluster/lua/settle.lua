@@ -30,6 +30,8 @@ if acked > 0 then
   redis.call('HINCRBY', META, 'acked', acked)
 end
 
+-- What is left there may be more urgent than anything that is ready.
+local left = absorb(ARGV[1])
 promote(now, 100 + math.max(wanted, 0))
 recover(now, lease, limit)
 
@@ -47,7 +49,7 @@ if attempt > 0 then
   end
 end
 -- A lease number that is taken belongs to a later attempt that overtook this one.
-if #leased == 0 and wanted > 0 and redis.call('HEXISTS', INFLIGHT, session .. ':' .. first) == 0 then
+if #leased == 0 and wanted > 0 and left == 0 and redis.call('HEXISTS', INFLIGHT, session .. ':' .. first) == 0 then
   local taken = math.min(wanted, ready_count())
   if taken > 0 then
     local since = string.format(' %.0f ', now)
@@ -66,7 +68,7 @@ if #leased == 0 and wanted > 0 and redis.call('HEXISTS', INFLIGHT, session .. ':
   end
 end
 
-local rest = ready_count()
+local rest = ready_count() + left
 if rest > 0 then
   wake(ARGV[1])
 end
