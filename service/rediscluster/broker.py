@@ -26,6 +26,8 @@ _SEPARATOR = "\x06\x16"
 BINDINGS_CACHE = 5.0
 #: Bytes of a message, and number of them, up to which they are left in a queue's inbox for a consumer.
 INBOX_BYTES, INBOX_LENGTH = 16_384, 10_000
+#: Entries of an inbox with one message in it: each begins with an empty one.
+ONE_IN_INBOX = 2
 #: Reply of `lua/publish.lua` for a queue that does not expire.
 LASTING = 2
 #: Why a message ended on the dead list.
@@ -115,8 +117,8 @@ class Broker:
         self._lease_ms = int(options.lease * 1000)
         #: `meta` keys of queue parts that do not expire.
         self._lasting: set[str] = set()
-        #: The packed command that leaves a token for an idle consumer.
-        self._token = lru_cache(maxsize=4096)(lambda queue: command("RPUSH", queue.wake, 1))
+        #: How many entries their inboxes had at the last publish.
+        self._lengths: dict[str, int] = {}
         self.keys = lru_cache(maxsize=4096)(partial(QueueKeys, options.key_prefix))
 
     def parts(self, queue: str) -> list[QueueKeys]:
@@ -261,18 +263,25 @@ class Broker:
     ) -> None:
         """Store a message at the end of the inbox, from where any script takes it into its place; else as `publish`.
 
-        Two plain commands cost the server a quarter of a script. A repeated one is recognised when it is taken from
-        there, in lanes of its own: whoever repeats it must come this way again.
+        Plain commands cost the server a fraction of a script. A repeated one is recognised when it is taken from there,
+        in lanes of its own: whoever repeats it must come this way again. Who finds the inbox empty leaves a token that
+        wakes a consumer; in the same packet, unless it was not empty the last time.
         """
         message = _stored(message_id, priority, 0, payload)
         # X: only where there is an inbox, and so a queue.
-        request = command("RPUSHX", queue.inbox, b"%bd %d %b" % (lane.encode(), number, message)) + self._token(queue)
-        length = self.cluster.push(queue.inbox, request, 1, self.options.durable_replicas)
+        request = command("RPUSHX", queue.inbox, b"%bd %d %b" % (lane.encode(), number, message))
+        call, key, replicas = self.cluster.call, queue.meta, self.options.durable_replicas
+        with_token = self._lengths.get(key, 0) <= ONE_IN_INBOX
+        if with_token:
+            request += command("RPUSH", queue.wake, 1)
+        length = self._lengths[key] = self.cluster.push(queue.inbox, request, int(with_token), replicas)
         if not length:
-            self._lasting.discard(queue.meta)
-            self.cluster.call(queue.wake, "UNLINK", queue.wake)
+            self._lasting.discard(key)
+            call(queue.wake, "UNLINK", queue.wake)
             raise NoQueueError
-        if length > INBOX_LENGTH:
+        if length <= ONE_IN_INBOX and not with_token:
+            call(queue.wake, "RPUSH", queue.wake, 1)
+        elif length > INBOX_LENGTH:
             self._script("absorb", queue, lambda _: (queue.wake,))
 
     def _check_size(self, where: str, payload: bytes) -> None:
