@@ -36,7 +36,8 @@ class TransportStats:
         leases_lost: Leases that ended while we held them: another worker may run the task too.
         taken_again: Messages taken that a holder had lost or requeued before.
         buried: Messages that this process moved to a dead list.
-        publishes_repeated: Publishes that an earlier attempt had stored already.
+        publishes_repeated: Publishes that an earlier attempt had stored already, as far as the reply tells: in an
+            inbox they are recognised later.
         publishes_unknown: Publishes that failed with their outcome unknown.
         fanout_clamped: Broadcast streams whose new primary knew less than we had read.
     """
