@@ -6,6 +6,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -282,7 +283,9 @@ class Broker:
         if length <= ONE_IN_INBOX and not with_token:
             call(queue.wake, "RPUSH", queue.wake, 1)
         elif length > INBOX_LENGTH:
-            self._script("absorb", queue, lambda _: (queue.wake,))
+            # It is stored; whoever takes it can do this too.
+            with suppress(exceptions.RedisError, OSError, NoQueueError):
+                self._script("absorb", queue, lambda _: (queue.wake,), deadline=0.0)
 
     def _check_size(self, where: str, payload: bytes) -> None:
         limit = self.options.message_limit

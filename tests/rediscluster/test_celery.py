@@ -78,6 +78,11 @@ def test_canvas_nests(tasks: Any) -> None:
     assert chord([group(add.s(i, 1) for i in range(3)), add.s(5, 5)], total.s())().get(timeout=20) == 16
 
 
+def test_large_arguments_and_results(tasks: Any) -> None:
+    large = "x" * 10_000_000
+    assert tasks.echo.delay(large).get(timeout=60) == large
+
+
 def test_failures_travel(tasks: Any) -> None:
     with pytest.raises(ValueError, match="broken"):
         tasks.fail.delay("broken").get(timeout=20)

@@ -100,7 +100,7 @@ def test_a_slot_moves_away_and_back(broken: LocalCluster) -> None:
         traffic.finish(f"slot {slot} moved to another primary and back").demand()
 
 
-def test_a_move_left_half_way_stops_the_queue_until_it_is_finished(broken: LocalCluster) -> None:
+def test_a_move_left_half_way_stops_the_consumers_until_it_is_finished(broken: LocalCluster) -> None:
     queue = new_queue()
     slot = key_slot(keys_of(queue).meta.encode())
     with Traffic(broken.url, queue) as traffic:
@@ -109,12 +109,13 @@ def test_a_move_left_half_way_stops_the_queue_until_it_is_finished(broken: Local
         # With all keys still in place the move is not noticed.
         traffic.wait_progress()
         assert broken.move_keys(slot, target, limit=3) == 3
-        stuck = len(traffic.sent)
+        half_way = len(traffic.sent)
         # The other queues do not care.
         with Traffic(broken.url, new_queue(), lease=11.0) as other:
             other.finish("the slot of another queue is half-way").demand()
         traffic.check()
-        assert len(traffic.sent) <= stuck + 1, f"published into a slot that is half-way: {traffic.state()}"
+        # Publishing is a plain command on one key, which is either here or there.
+        eventually(lambda: len(traffic.sent) > half_way + 20, f"publishing goes on: {traffic.state()}")
         broken.move_keys(slot, target)
         broken.close_slot(slot, target)
         traffic.wait_progress()

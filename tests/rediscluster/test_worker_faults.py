@@ -150,6 +150,32 @@ def test_a_task_of_many_leases_stays_with_its_worker(
     assert inspector.stats(plan.queue).recovered == 0
 
 
+def test_a_rate_limit_holds_on_each_worker_and_loses_nothing(
+    make_plan: MakePlan, workers: Workers, inspector: BrokerInspector
+) -> None:
+    plan = make_plan()
+    app = make_app(plan)
+    both = [workers.launch(plan), workers.launch(plan)]
+    for worker in both:
+        worker.wait_ready()
+    replies = app.control.rate_limit("record", "1/h", reply=True, timeout=30, limit=2)
+    assert len(replies) == 2, replies
+    send(app, "record", range(8))
+    eventually(lambda: len(done(plan)) == 2, "each worker did one")
+    # Held back for more than a lease, they stay with their worker.
+    eventually(lambda: inspector.stats(plan.queue).leased == 6, "all others wait in the workers")
+    send(app, "slow", range(8, 10), 2 * LEASE)
+    eventually(lambda: {8, 9} <= done(plan), "tasks without a limit are done meanwhile")
+    assert len(done(plan)) == 4
+    app.close()
+    # What a limit holds back goes to whoever has none.
+    workers.launch(plan)
+    for worker in both:
+        assert worker.stop() == 0, worker.log.read_text()
+    eventually(lambda: done(plan) == set(range(10)), "all are done")
+    verdict("a rate limit on two workers", range(10), plan).demand()
+
+
 @pytest.mark.parametrize("way", ["warm", "cold"])
 def test_a_stopped_worker_gives_back_what_it_did_not_finish(
     way: str, make_plan: MakePlan, workers: Workers, inspector: BrokerInspector
