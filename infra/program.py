@@ -35,11 +35,12 @@ def main() -> None:
     try:
         # The SDK has no public way to list keys, and a misspelt one would silently mean the defaults.
         keys = [key for key in CONFIG.get() if key.startswith(f"{pulumi.get_project()}:")]
-        settings = config.load(stack, pulumi.Config().get_object("fleet"), keys)
+        region = config.region_problems(pulumi.Config("aws").get("region"))
+        settings = config.load(stack, pulumi.Config().get_object("fleet"), keys, region)
     except config.ConfigError as error:
         # A RunError shows its text alone, without a traceback.
         raise pulumi.RunError(f"the configuration of stack {stack!r} is wrong:\n{error}") from error
-    here = scope(Names(stack), Tags(settings.environment, settings.owner), settings.protect)
+    here = scope(Names(stack), Tags(settings.environment, settings.owner, settings.tags), settings.protect)
     build(here, settings)
 
 
@@ -49,7 +50,9 @@ def build(here: Scope, settings: config.Fleet) -> None:
 
     key = Key("key", KeyArgs(here))
     notifications = Notifications("alarms", NotificationsArgs(here, key.arn, settings.alarms.emails))
-    network = Network("network", NetworkArgs(here, settings.network, log_days, key.arn))
+    network = Network(
+        "network", NetworkArgs(here, settings.network, settings.wait_for, settings.exec, log_days, key.arn)
+    )
     redis = Redis(
         "redis",
         RedisArgs(here, settings.redis, log_days, key.arn, network.private_subnet_ids, network.redis_security_group_id),
@@ -71,6 +74,7 @@ def build(here: Scope, settings: config.Fleet) -> None:
         secrets={"FLEET_REDIS_PASSWORD": redis.password_arn},
         log_days=log_days,
         stop_timeout=settings.shutdown.stop_timeout,
+        exec_log_arn=cluster.exec_log_arn if settings.exec else None,
         after=[network, redis, cluster],
     )
     letters = DeadLetters("letters", DeadLettersArgs(here, key.arn, settings.letters.days))

@@ -17,7 +17,7 @@ class ClusterArgs:
     Attributes:
         scope: The stack.
         log_days: Days to keep the log of ECS Exec sessions.
-        key_arn: KMS key of that log and of the sessions.
+        key_arn: KMS key of that log, of the sessions and of the disks of tasks.
     """
 
     scope: Scope
@@ -31,10 +31,12 @@ class Cluster(pulumi.ComponentResource):
     Attributes:
         arn: The cluster's ARN.
         name: The cluster's name.
+        exec_log_arn: Log group of ECS Exec sessions.
     """
 
     arn: pulumi.Output[str]
     name: str
+    exec_log_arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: ClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the cluster."""
@@ -59,7 +61,10 @@ class Cluster(pulumi.ComponentResource):
                     log_configuration=aws.ecs.ClusterConfigurationExecuteCommandConfigurationLogConfigurationArgs(
                         cloud_watch_encryption_enabled=True, cloud_watch_log_group_name=sessions.name
                     ),
-                )
+                ),
+                managed_storage_configuration=aws.ecs.ClusterConfigurationManagedStorageConfigurationArgs(
+                    fargate_ephemeral_storage_kms_key_id=args.key_arn
+                ),
             ),
             tags=scope.tags.of(),
             opts=child,
@@ -68,4 +73,5 @@ class Cluster(pulumi.ComponentResource):
             name, cluster_name=cluster.name, capacity_providers=["FARGATE", "FARGATE_SPOT"], opts=child
         )
         self.arn, self.name = cluster.arn, scope.names.prefix
+        self.exec_log_arn = sessions.arn
         self.register_outputs({"arn": self.arn})

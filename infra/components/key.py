@@ -22,7 +22,7 @@ class KeyArgs:
 
 
 class Key(pulumi.ComponentResource):
-    """One customer-managed KMS key for Redis, secrets, images, logs and alarms.
+    """One customer-managed KMS key for Redis, secrets, images, logs, alarms, dead letters and the disks of tasks.
 
     Attributes:
         arn: The key's ARN; known only after the alias exists.
@@ -56,6 +56,10 @@ class Key(pulumi.ComponentResource):
 def _policy(scope: Scope) -> pulumi.Output[str]:
     """Leave the decision to IAM, and let the services in that act without a caller."""
     here = {"StringEquals": {"aws:SourceAccount": scope.account}}
+    cluster = {
+        "kms:EncryptionContext:aws:ecs:clusterAccount": scope.account,
+        "kms:EncryptionContext:aws:ecs:clusterName": scope.names.prefix,
+    }
     return policy(
         [
             {
@@ -71,7 +75,13 @@ def _policy(scope: Scope) -> pulumi.Output[str]:
                 "Principal": {"Service": pulumi.Output.concat("logs.", scope.region, ".amazonaws.com")},
                 "Action": ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"],
                 "Resource": "*",
-                "Condition": {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": scope.arn("logs", "log-group:*")}},
+                "Condition": {
+                    "ArnLike": {
+                        "kms:EncryptionContext:aws:logs:arn": [
+                            scope.arn("logs", f"log-group:{prefix}*") for prefix in scope.names.log_prefixes
+                        ]
+                    }
+                },
             },
             {
                 "Sid": "AlarmsToEncryptedTopic",
@@ -80,6 +90,26 @@ def _policy(scope: Scope) -> pulumi.Output[str]:
                 "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
                 "Resource": "*",
                 "Condition": here,
+            },
+            # The disks of tasks (ECS developer guide, "customer managed keys for Fargate ephemeral storage").
+            {
+                "Sid": "DisksOfTasks",
+                "Effect": "Allow",
+                "Principal": {"Service": "fargate.amazonaws.com"},
+                "Action": ["kms:GenerateDataKeyWithoutPlaintext"],
+                "Resource": "*",
+                "Condition": {"StringEquals": cluster},
+            },
+            {
+                "Sid": "GrantsForDisksOfTasks",
+                "Effect": "Allow",
+                "Principal": {"Service": "fargate.amazonaws.com"},
+                "Action": ["kms:CreateGrant"],
+                "Resource": "*",
+                "Condition": {
+                    "StringEquals": cluster,
+                    "ForAllValues:StringEquals": {"kms:GrantOperations": ["Decrypt"]},
+                },
             },
         ]
     )

@@ -32,6 +32,7 @@ class Platform:
         secrets: Variable -> secret's ARN, of every service.
         log_days: Days to keep logs.
         stop_timeout: Seconds from SIGTERM to SIGKILL.
+        exec_log_arn: Log group of ECS Exec sessions; None where nobody may open one.
         after: What tasks need although no input of theirs names it: routes, capacity providers, Redis.
     """
 
@@ -48,6 +49,7 @@ class Platform:
     secrets: Mapping[str, pulumi.Input[str]]
     log_days: int
     stop_timeout: int
+    exec_log_arn: pulumi.Input[str] | None
     after: Sequence[pulumi.Resource]
 
 
@@ -156,8 +158,10 @@ class FargateService(pulumi.ComponentResource):
             )
             for index, arn in enumerate(self._args.policies)
         ]
+        platform = self._platform
+        sessions = [] if platform.exec_log_arn is None else exec_sessions(platform.exec_log_arn, platform.key_arn)
         own = aws.iam.RolePolicy(
-            f"{self._name}-task", role=role.name, policy=policy(self._args.statements), opts=self._child
+            f"{self._name}-task", role=role.name, policy=policy([*self._args.statements, *sessions]), opts=self._child
         )
         return role, [*grants, own]
 
@@ -186,6 +190,7 @@ class FargateService(pulumi.ComponentResource):
             secrets={**platform.secrets, **args.secrets},
             log_group=logs.name,
             region=self._scope.region,
+            writable=platform.exec_log_arn is not None,
         )
         return aws.ecs.TaskDefinition(
             self._name,
@@ -225,6 +230,7 @@ class FargateService(pulumi.ComponentResource):
             availability_zone_rebalancing="ENABLED",
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
+            enable_execute_command=platform.exec_log_arn is not None,
             # A deployment that ECS rolls back must fail here, too.
             wait_for_steady_state=True,
             tags=self._tags,
@@ -244,6 +250,26 @@ def task_protection(scope: Scope, cluster_name: str) -> Json:
         ["ecs:GetTaskProtection", "ecs:UpdateTaskProtection"],
         [scope.arn("ecs", f"task/{cluster_name}/*")],
     )
+
+
+def exec_sessions(log_arn: pulumi.Input[str], key_arn: pulumi.Input[str]) -> list[Json]:
+    """Return what a container needs for sessions of ECS Exec: their channel, their log, and the key of both."""
+    return [
+        allow(
+            [
+                f"ssmmessages:{action}{channel}Channel"
+                for action in ("Create", "Open")
+                for channel in ("Control", "Data")
+            ],
+            ["*"],
+        ),
+        allow(["logs:DescribeLogGroups"], ["*"]),
+        allow(
+            ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+            [pulumi.Output.concat(log_arn, ":*")],
+        ),
+        allow(["kms:Decrypt"], [key_arn]),
+    ]
 
 
 def _alarms(names: Sequence[pulumi.Input[str]]) -> aws.ecs.ServiceAlarmsArgs | None:

@@ -24,15 +24,23 @@ def defaults(environment: Environment) -> Document:
     return {
         "environment": environment,
         "owner": "platform",
+        "tags": {},
         "protect": prod,
         "taskModules": ["service.tasks"],
         "waitFor": [],
+        "exec": False,
         "image": {"platform": "linux/amd64", "base": "python:3.11-slim-bookworm"},
         "network": {
+            "vpcId": None,
+            "subnetIds": [],
+            "routeTableIds": [],
             "cidr": "10.20.0.0/16" if prod else "10.30.0.0/16",
             "zones": 3 if prod else 2,
             "nat": "per-zone" if prod else "single",
             "egressCidrs": ["0.0.0.0/0"],
+            "egress": [],
+            "endpoints": [],
+            "accounts": [],
         },
         "redis": {
             "nodeType": "cache.m7g.large" if prod else "cache.t4g.small",
@@ -52,9 +60,9 @@ def defaults(environment: Environment) -> Document:
         "logs": {
             "level": "INFO" if prod else "DEBUG",
             "format": "json" if prod else "text",
-            "retentionDays": 90 if prod else 14,
+            "retentionDays": 365 if prod else 14,
         },
-        "alarms": {"emails": []},
+        "alarms": {"topicArn": None, "emails": [], "restarts": 5},
         "monitor": {"cpu": 256, "memory": 1024},
         "queues": {queue.name: _queue(queue, environment) for queue in (*QUEUES, DEAD_LETTER_QUEUE)},
     }
@@ -98,6 +106,7 @@ def _queue(queue: Queue, environment: Environment) -> Document:
         "scaleInBusy": 50,
         "alarmDepth": 1000,
         "alarmAge": 900,
+        "alarmFailures": 10,
         "environment": {},
         "secrets": {},
         "policies": [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Union, cast, get_args, get_origin
 
@@ -11,11 +12,13 @@ from pydantic_core import ErrorDetails
 
 from infra.config.defaults import defaults, derive, merge
 from infra.config.model import Fleet
+from infra.config.network import network_defaults, network_problems
 from infra.plan.names import PROJECT, check_stack
 from service.fleet import QUEUES, Environment
 
 #: The one key of this project in a stack file.
 KEY: Final = f"{PROJECT}:fleet"
+_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
 
 
 class ConfigError(Exception):
@@ -31,13 +34,23 @@ class ConfigError(Exception):
         super().__init__("\n".join(problems))
 
 
-def load(stack: str, document: object, keys: Iterable[str] = ()) -> Fleet:
+def region_problems(region: str | None) -> list[str]:
+    """Return what is wrong with AWS' own key `aws:region`, None if the stack file does not have it."""
+    if region is None:
+        return ["aws:region: is missing; set it in the stack file, e.g. aws:region: eu-central-1"]
+    if not _REGION.fullmatch(region):
+        return [f"aws:region: {region!r} is not a region such as eu-central-1"]
+    return []
+
+
+def load(stack: str, document: object, keys: Iterable[str] = (), elsewhere: Iterable[str] = ()) -> Fleet:
     """Check a stack's configuration.
 
     Args:
         stack: The Pulumi stack's name; `staging` and `prod` name their environment, too.
         document: What the stack file holds under `celery-fleet:fleet`; None is the empty document.
         keys: Every key that it holds for this project.
+        elsewhere: What is known to be wrong outside the document, to be told with the rest.
 
     Returns:
         The configuration with defaults filled in.
@@ -45,7 +58,8 @@ def load(stack: str, document: object, keys: Iterable[str] = ()) -> Fleet:
     Raises:
         ConfigError: Names every wrong value.
     """
-    problems = [f"{key}: unknown key; known here: {KEY}" for key in sorted(keys) if key != KEY]
+    unknown = [f"{key}: unknown key; known here: {KEY}" for key in sorted(keys) if key != KEY]
+    problems = [*elsewhere, *unknown]
     try:
         check_stack(stack)
     except ValueError as error:
@@ -64,6 +78,7 @@ def load(stack: str, document: object, keys: Iterable[str] = ()) -> Fleet:
         )
         environment = "staging"
     base = defaults(cast(Environment, environment))
+    base["network"] = network_defaults(base["network"], document.get("network"))
     whole = derive(merge(_with_queues(base, document), {**document, "environment": environment}))
     try:
         fleet = Fleet.model_validate_json(json.dumps(whole))
@@ -71,7 +86,7 @@ def load(stack: str, document: object, keys: Iterable[str] = ()) -> Fleet:
         # A list whose entries are all wrong counts as too short as well: that says nothing new.
         echoes = [d for d in error.errors() if d["type"] == "too_short" and d["input"]]
         problems += [_line(detail) for detail in error.errors() if detail not in echoes]
-    problems += _pools(whole)
+    problems += [*_pools(whole), *network_problems(document, whole)]
     if problems:
         raise ConfigError(problems)
     return fleet
@@ -121,6 +136,8 @@ def _known(path: list[str]) -> list[str]:
     for part in path:
         if get_origin(kind) is dict:
             kind = get_args(kind)[1]
+        elif get_origin(kind) is tuple:
+            kind = get_args(kind)[0]
         else:
             kind = next(field.annotation for field in kind.model_fields.values() if field.alias == part)
         if get_origin(kind) is Union:

@@ -7,19 +7,28 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from infra.config.alarms import Alarms
 from infra.config.fields import Section, matching
 from infra.config.network import Network
 from infra.config.redis import Redis
 from infra.config.tasks import Queue, QueueName, Task
+from infra.plan.egress import targets
 from infra.plan.fargate import MAX_STOP_TIMEOUT
+from infra.plan.tags import check_all, check_key, check_value
 from service.fleet import Environment
 
 #: Retention times that CloudWatch Logs accepts, in days.
 RetentionDays = Literal[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288
 ]
+
+
+def _with_port(address: str) -> str:
+    targets(address)
+    return address
+
 
 ModuleName = Annotated[str, matching(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", "a Python module such as shop.tasks")]
 Dependency = Annotated[
@@ -28,8 +37,10 @@ Dependency = Annotated[
         r"(tcp|https?|mongodb(\+srv)?)://[^@\s]+",
         "an address such as tcp://db:5432, https://… or mongodb://…, without credentials: it can be read by many",
     ),
+    AfterValidator(_with_port),
 ]
-Email = Annotated[str, matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address")]
+TagKey = Annotated[str, AfterValidator(check_key)]
+TagValue = Annotated[str, AfterValidator(check_value)]
 
 
 class Image(Section):
@@ -98,33 +109,27 @@ class Logs(Section):
     retention_days: RetentionDays
 
 
-class Alarms(Section):
-    """Who hears of alarms.
-
-    Attributes:
-        emails: Subscribers of the alarm topic; each confirms by a mail.
-    """
-
-    emails: tuple[Email, ...]
-
-
 class Fleet(Section):
     """The whole configuration.
 
     Attributes:
         environment: Which defaults apply; the stack's name unless given.
         owner: Who answers for the stack, for the Owner tag.
+        tags: Further tags of every resource, e.g. for cost allocation.
         protect: Refuse to delete Redis, its key and its secret.
         task_modules: Python modules with the Celery tasks.
         wait_for: Addresses that must answer before a worker starts.
+        exec: Whether people may open a shell in a container (ECS Exec), which makes its file system writable.
         lease: Seconds until a dead worker's tasks are taken over.
     """
 
     environment: Environment
-    owner: str = Field(min_length=1, max_length=256)
+    owner: Annotated[str, Field(min_length=1), AfterValidator(check_value)]
+    tags: Annotated[dict[TagKey, TagValue], AfterValidator(check_all)]
     protect: bool
     task_modules: tuple[ModuleName, ...] = Field(min_length=1)
     wait_for: tuple[Dependency, ...]
+    exec: bool
     lease: int = Field(ge=5, le=3600)
     image: Image
     network: Network

@@ -89,6 +89,7 @@ class Queue(Task):
         scale_in_busy: Percent of busy slots below which one task is removed.
         alarm_depth: Messages that could run now, above which people are told.
         alarm_age: Seconds the oldest message has been ready, above which people are told.
+        alarm_failures: Percent of ended messages on the dead list within five minutes, above which people are told.
         environment: Further environment variables.
         secrets: Further environment variables from Secrets Manager: variable -> ARN.
         policies: IAM policies that the tasks' own AWS calls need.
@@ -108,6 +109,7 @@ class Queue(Task):
     scale_in_busy: int = Field(ge=1, le=90)
     alarm_depth: int
     alarm_age: int
+    alarm_failures: int = Field(ge=1, le=100)
     environment: dict[Variable, str]
     secrets: dict[Variable, SecretArn]
     policies: tuple[PolicyArn, ...]

@@ -41,6 +41,21 @@ def check_network(cidr: str) -> str:
     return cidr
 
 
+def check_range(cidr: str) -> str:
+    """Return `cidr` if it is an IPv4 range as a security group takes it.
+
+    Raises:
+        ValueError: Says what a valid range looks like.
+    """
+    try:
+        IPv4Network(cidr)
+    except ValueError as error:
+        raise ValueError(f"{cidr!r} is not an IPv4 range such as 203.0.113.0/24 ({error})") from None
+    if "/" not in cidr:
+        raise ValueError(f"{cidr!r} is not an IPv4 range such as 203.0.113.0/24")
+    return cidr
+
+
 def subnets(cidr: str, zones: int) -> Subnets:
     """Divide `cidr` for `zones` availability zones.
 

@@ -28,6 +28,7 @@ def container(
     secrets: Mapping[str, Any],
     log_group: Any,
     region: Any,
+    writable: bool = False,
 ) -> dict[str, Any]:
     """Return one essential container as ECS wants it in a task definition.
 
@@ -43,6 +44,7 @@ def container(
         secrets: Variable -> ARN that the execution role reads.
         log_group: Name of its log group.
         region: Region of its log group.
+        writable: Whether its file system can be written to, as the agent of ECS Exec needs it.
     """
     return {
         "name": name,
@@ -54,7 +56,7 @@ def container(
         "memoryReservation": memory_reservation,
         "stopTimeout": stop_timeout,
         "user": USER,
-        "readonlyRootFilesystem": True,
+        "readonlyRootFilesystem": not writable,
         "privileged": False,
         "linuxParameters": {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}},
         "mountPoints": [{"sourceVolume": SCRATCH_VOLUME, "containerPath": SCRATCH_PATH, "readOnly": False}],

@@ -56,6 +56,11 @@ class Names:
         """
         return f"/aws/vendedlogs/{PROJECT}/{self.stack}/{hyphens(part)}"
 
+    @property
+    def log_prefixes(self) -> tuple[str, ...]:
+        """How the names of all log groups of the stack start."""
+        return self.log_group(""), self.vended_log_group("")
+
     def secret(self, part: str) -> str:
         """Name of a secret.
 

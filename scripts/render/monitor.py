@@ -38,7 +38,7 @@ class _Answers(mocks.Mocks):
     """What `MockMonitor` asks for invokes; resources are answered by `RecordingMonitor` itself."""
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
-        return results_of(args.token), []
+        return results_of(args.token, args.args), []
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         state = outputs_of(args.typ, args.name, args.inputs)

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import types
 import typing
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ PARTITION: Final = "aws"
 REGION: Final = "eu-central-1"
 ACCOUNT: Final = "123456789012"
 ZONES: Final = tuple(f"{REGION}{letter}" for letter in "abc")
+#: The VPC that every existing subnet belongs to.
+VPC: Final = "vpc-0123456789abcdef0"
 _DIGEST: Final = "sha256:" + "0" * 64
 
 _RESULTS: Final[dict[str, dict[str, Any]]] = {
@@ -24,6 +27,24 @@ _RESULTS: Final[dict[str, dict[str, Any]]] = {
     "aws:index/getCallerIdentity:getCallerIdentity": {"accountId": ACCOUNT},
     "aws:index/getAvailabilityZones:getAvailabilityZones": {"names": list(ZONES)},
     "aws:ecr/getAuthorizationToken:getAuthorizationToken": {"userName": "AWS", "password": "registry-password"},
+}
+
+
+def _subnet(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a private subnet of `VPC`; the last digit of its id decides on its zone."""
+    subnet = str(args["id"])
+    zone = ZONES[int(subnet[-1], 16) % len(ZONES)]
+    return {"id": subnet, "vpcId": VPC, "availabilityZone": zone, "mapPublicIpOnLaunch": False}
+
+
+def _prefix_list(args: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": f"pl-{hashlib.sha256(str(args['name']).encode()).hexdigest()[:8]}"}
+
+
+#: Functions whose answer depends on what is asked for.
+_LOOKUPS: Final[dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
+    "aws:ec2/getSubnet:getSubnet": _subnet,
+    "aws:ec2/getPrefixList:getPrefixList": _prefix_list,
 }
 
 #: Kind of resource -> how its ARN ends; `{name}` is the physical name.
@@ -45,12 +66,14 @@ _ARNS: Final = {
 }
 
 
-def results_of(token: str) -> dict[str, Any]:
-    """Return what the function `token` of a provider answers.
+def results_of(token: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what the function `token` of a provider answers to `args`.
 
     Raises:
         KeyError: If the render does not know it: an unanswered call would turn into None without an error.
     """
+    if token in _LOOKUPS:
+        return _LOOKUPS[token](args or {})
     if token not in _RESULTS:
         raise KeyError(f"the render has no answer for {token}; add one to {__name__}")
     return _RESULTS[token]

@@ -123,6 +123,7 @@ def test_a_worker_without_room_to_scale_has_no_target(recorder: Recorder) -> Non
         secrets={},
         log_days=14,
         stop_timeout=120,
+        exec_log_arn=None,
         after=[],
     )
     args = worker.QueueWorkerArgs(platform, "dead_letter", queue, {"B": "worker"}, "arn:topic")
