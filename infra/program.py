@@ -21,7 +21,7 @@ from infra.components.redis import Redis, RedisArgs
 from infra.components.service import Platform
 from infra.components.worker import QueueWorker, QueueWorkerArgs
 from infra.plan import environment
-from infra.plan.alarms import publisher_alarm, queue_alarms, redis_alarms
+from infra.plan.alarms import event_alarms, publisher_alarm, queue_alarms, redis_alarms
 from infra.plan.names import Names, hyphens, redis_nodes
 from infra.plan.tags import Tags
 from service.fleet import DEAD_LETTER_QUEUE, QUEUES
@@ -49,7 +49,9 @@ def build(here: Scope, settings: config.Fleet) -> None:
     names, log_days = here.names, settings.logs.retention_days
 
     key = Key("key", KeyArgs(here))
-    notifications = Notifications("alarms", NotificationsArgs(here, key.arn, settings.alarms.emails))
+    topic = settings.alarms.topic_arn or (
+        Notifications("alarms", NotificationsArgs(here, key.arn, settings.alarms.emails)).topic_arn
+    )
     network = Network(
         "network", NetworkArgs(here, settings.network, settings.wait_for, settings.exec, log_days, key.arn)
     )
@@ -91,7 +93,7 @@ def build(here: Scope, settings: config.Fleet) -> None:
                     **environment.worker(settings, queue.name, queue.pool, settings.queues[queue.name]),
                     **(keeper if queue is DEAD_LETTER_QUEUE else {}),
                 },
-                topic_arn=notifications.topic_arn,
+                topic_arn=topic,
                 statements=letters.statements if queue is DEAD_LETTER_QUEUE else (),
             ),
         )
@@ -106,6 +108,7 @@ def build(here: Scope, settings: config.Fleet) -> None:
             here,
             [
                 publisher_alarm(names.stack),
+                *event_alarms(names, settings.alarms.restarts),
                 *redis_alarms(nodes, settings.redis.memory_alarm, settings.redis.cpu_alarm),
                 *(
                     alarm
@@ -117,14 +120,15 @@ def build(here: Scope, settings: config.Fleet) -> None:
                         queue,
                         hyphens(queue),
                         settings.queues[queue].alarm_depth,
+                        settings.queues[queue].alarm_failures,
                     )
                 ),
             ],
-            notifications.topic_arn,
+            topic,
             after=[monitor.service, *(worker.service for worker in workers.values())],
         ),
     )
-    Events("events", EventsArgs(here, cluster.arn, cluster.name, notifications.topic_arn))
+    Events("events", EventsArgs(here, cluster.arn, cluster.name, topic))
     board = Dashboard("dashboard", DashboardArgs(here, cluster.name, services, names.of("monitor"), nodes))
 
     pulumi.export("vpc", network.vpc_id)
@@ -141,5 +145,5 @@ def build(here: Scope, settings: config.Fleet) -> None:
     pulumi.export("image", image.digest)
     pulumi.export("lettersTable", letters.table_name)
     pulumi.export("lettersBucket", letters.bucket_name)
-    pulumi.export("alarmTopic", notifications.topic_arn)
+    pulumi.export("alarmTopic", topic)
     pulumi.export("dashboard", board.name)

@@ -83,6 +83,10 @@ METRIC_LETTERS: Final = "QueueLetters"
 METRIC_OLDEST_AGE: Final = "OldestMessageAge"
 #: Messages that came back since the last publication because their holder had stopped renewing its lease.
 METRIC_RECOVERED: Final = "QueueRecovered"
+#: Messages whose work was done since the last publication, and messages that failed for good: those moved to the dead
+#: list. A task that is retried is done; its retry is a message of its own.
+METRIC_DONE: Final = "QueueDone"
+METRIC_FAILED: Final = "QueueFailed"
 DIMENSION_STACK: Final = "Stack"
 DIMENSION_QUEUE: Final = "Queue"
 #: Seconds between two publications.

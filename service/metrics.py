@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from service import fleet
 
@@ -33,6 +33,10 @@ class Stats(Protocol):
     @property
     def oldest_age(self) -> float:
         """Seconds that the oldest ready message has waited."""
+
+    @property
+    def acked(self) -> int:
+        """Messages whose work was done, since the queue was made."""
 
     @property
     def recovered(self) -> int:
@@ -72,9 +76,21 @@ def metric_data(
     ]
 
 
-def since(state: Stats, before: Stats) -> tuple[int, int]:
-    """How many messages were recovered and buried between two readings; 0 for a queue that was made anew."""
-    return max(0, state.recovered - before.recovered), max(0, state.buried - before.buried)
+class Since(NamedTuple):
+    """What happened between two readings."""
+
+    done: int
+    recovered: int
+    buried: int
+
+
+def since(state: Stats, before: Stats) -> Since:
+    """How many messages were done, recovered and buried between two readings; 0 for a queue that was made anew."""
+    return Since(
+        max(0, state.acked - before.acked),
+        max(0, state.recovered - before.recovered),
+        max(0, state.buried - before.buried),
+    )
 
 
 def _values(state: Stats, before: Stats | None) -> list[tuple[str, float, Unit]]:
@@ -86,5 +102,10 @@ def _values(state: Stats, before: Stats | None) -> list[tuple[str, float, Unit]]
         (fleet.METRIC_OLDEST_AGE, float(state.oldest_age), "Seconds"),
     ]
     if before is not None:
-        values.append((fleet.METRIC_RECOVERED, float(since(state, before)[0]), "Count"))
+        happened = since(state, before)
+        values += [
+            (fleet.METRIC_RECOVERED, float(happened.recovered), "Count"),
+            (fleet.METRIC_DONE, float(happened.done), "Count"),
+            (fleet.METRIC_FAILED, float(happened.buried), "Count"),
+        ]
     return values

@@ -96,7 +96,7 @@ class Monitor:
     def _tell(self, stats: dict[str, Stats]) -> None:
         """Say what happened since the last beat; that nobody asked for it is why it is said."""
         for name, state in stats.items():
-            recovered, buried = since(state, self._before.get(name, state))
+            _, recovered, buried = since(state, self._before.get(name, state))
             if recovered:
                 _LOG.warning("queue %s: %d messages came back, their holders stopped renewing leases", name, recovered)
             if buried:

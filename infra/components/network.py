@@ -170,4 +170,8 @@ def _existing(vpc_id: str, subnet_ids: Sequence[str]) -> list[pulumi.Output[str]
         return [subnet.id for subnet in subnets]
 
     checked = found.apply(check)
-    return [checked.apply(lambda ids, index=index: str(ids[index])) for index in range(len(subnet_ids))]
+
+    def pick(index: int) -> pulumi.Output[str]:
+        return checked.apply(lambda ids: ids[index])
+
+    return [pick(index) for index in range(len(subnet_ids))]

@@ -119,10 +119,19 @@ class Events(pulumi.ComponentResource):
                 "detail": {"eventName": ["SERVICE_DEPLOYMENT_FAILED"]},
             },
             reason="$.detail.reason",
+            where="$.detail.deploymentId",
         )
         self.register_outputs({})
 
-    def _rule(self, part: str, description: str, pattern: object, reason: str = "$.detail.stoppedReason") -> None:
+    def _rule(
+        self,
+        part: str,
+        description: str,
+        pattern: object,
+        reason: str = "$.detail.stoppedReason",
+        # `service:` and the service's name: which queue's worker it was.
+        where: str = "$.detail.group",
+    ) -> None:
         scope = self._args.scope
         rule = aws.cloudwatch.EventRule(
             part,
@@ -138,8 +147,8 @@ class Events(pulumi.ComponentResource):
             target_id="alarms",
             arn=self._args.topic_arn,
             input_transformer=aws.cloudwatch.EventTargetInputTransformerArgs(
-                input_paths={"reason": reason, "where": "$.resources[0]", "time": "$.time"},
-                input_template=json.dumps(f"{scope.names.prefix}: {description}: <where> at <time>: <reason>"),
+                input_paths={"reason": reason, "where": where, "what": "$.resources[0]", "time": "$.time"},
+                input_template=json.dumps(f"{scope.names.prefix}: {description}: <where>, <what>, <time>: <reason>"),
             ),
             opts=self._child,
         )

@@ -266,7 +266,7 @@ def exec_sessions(log_arn: pulumi.Input[str], key_arn: pulumi.Input[str]) -> lis
         allow(["logs:DescribeLogGroups"], ["*"]),
         allow(
             ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-            [pulumi.Output.concat(log_arn, ":*")],
+            [log_arn, pulumi.Output.concat(log_arn, ":*")],
         ),
         allow(["kms:Decrypt"], [key_arn]),
     ]

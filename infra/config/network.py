@@ -161,9 +161,11 @@ def network_problems(document: Mapping[str, Any], whole: Mapping[str, Any]) -> l
         if isinstance(written, Mapping) and network.get("vpcId") is not None and key in written
     ]
     entries = network.get("egress")
-    ports = (
-        {entry.get("port") for entry in entries if isinstance(entry, Mapping)} if isinstance(entries, list) else set()
-    )
+    ports: set[int] = {
+        entry["port"]
+        for entry in (entries if isinstance(entries, list) else ())
+        if isinstance(entry, Mapping) and isinstance(entry.get("port"), int)
+    }
     if network.get("egressCidrs"):
         ports.add(TLS_PORT)
     waits = whole.get("waitFor")

@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from infra.plan.names import Names
 from service.fleet import (
     DEFAULT_QUEUE,
     DIMENSION_QUEUE,
     DIMENSION_STACK,
     METRIC_DEAD,
     METRIC_DEPTH,
+    METRIC_DONE,
+    METRIC_FAILED,
     METRIC_LETTERS,
     METRIC_NAMESPACE,
     METRIC_OLDEST_AGE,
@@ -20,6 +23,8 @@ from service.fleet import (
 Missing = Literal["breaching", "notBreaching", "ignore", "missing"]
 ABOVE: Final = "GreaterThanThreshold"
 BELOW: Final = "LessThanThreshold"
+#: Fewest ended messages within five minutes of which a share is said to have failed: one of one is no rate.
+MIN_ENDED: Final = 10
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,23 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Formula:
+    """Metric math.
+
+    Attributes:
+        expression: What is watched, in terms of the ids.
+        label: What it is, for people.
+        sources: Id -> metric.
+    """
+
+    expression: str
+    label: str
+    sources: Mapping[str, Metric]
+
+
+@dataclass(frozen=True)
 class Alarm:
-    """One alarm on one metric.
+    """One alarm on one metric, or on a formula of several.
 
     Attributes:
         name: Part of the alarm's name behind the stack's prefix.
@@ -58,7 +78,7 @@ class Alarm:
 
     name: str
     description: str
-    metric: Metric
+    metric: Metric | Formula
     threshold: float
     comparison: str = ABOVE
     period: int = 60
@@ -117,8 +137,34 @@ def deployment_alarms(stack: str, queue: str, part: str, usage: Metric, memory_p
     ]
 
 
-def queue_alarms(stack: str, cluster: str, service: str, queue: str, part: str, depth: int) -> list[Alarm]:
-    """Return the alarms about a queue and its workers that only tell people."""
+def failure_rate(stack: str, queue: str) -> Formula:
+    """Return the share of a queue's messages that failed for good, in percent; 0 while hardly any end."""
+
+    def total(name: str) -> Metric:
+        metric = queue_metric(stack, queue, name)
+        return Metric(metric.namespace, metric.name, metric.dimensions, "Sum")
+
+    return Formula(
+        f"IF(failed + done >= {MIN_ENDED}, 100 * failed / (failed + done), 0)",
+        "Failed for good (%)",
+        {"failed": total(METRIC_FAILED), "done": total(METRIC_DONE)},
+    )
+
+
+def queue_alarms(
+    stack: str, cluster: str, service: str, queue: str, part: str, depth: int, failures: int
+) -> list[Alarm]:
+    """Return the alarms about a queue and its workers that only tell people.
+
+    Args:
+        stack: The stack's name.
+        cluster: ECS cluster's name.
+        service: ECS service's name.
+        queue: The queue's name.
+        part: The service's part of a name.
+        depth: Runnable messages.
+        failures: Percent of ended messages.
+    """
     return [
         Alarm(
             f"{part}-deep",
@@ -126,6 +172,15 @@ def queue_alarms(stack: str, cluster: str, service: str, queue: str, part: str, 
             queue_metric(stack, queue, METRIC_DEPTH),
             depth,
             points=5,
+            queue=queue,
+        ),
+        Alarm(
+            f"{part}-failures",
+            f"More than {failures} % of what {queue} ended failed for good; see its dead letters and its log.",
+            failure_rate(stack, queue),
+            failures,
+            period=300,
+            points=1,
             queue=queue,
         ),
         Alarm(
@@ -175,6 +230,29 @@ def publisher_alarm(stack: str) -> Alarm:
         BELOW,
         missing="breaching",
     )
+
+
+def event_alarms(names: Names, limit: int) -> list[Alarm]:
+    """Return the alarms that something which is told one by one has become many.
+
+    Args:
+        names: Of the stack, whose rules are called after them.
+        limit: How often in a quarter of an hour.
+    """
+    return [
+        Alarm(
+            f"{part}-often",
+            f"{text} more than {limit} times in a quarter of an hour; see the mails before and the workers' logs.",
+            Metric("AWS/Events", "TriggeredRules", {"RuleName": names.of(part)}, "Sum"),
+            limit,
+            period=900,
+            points=1,
+        )
+        for part, text in (
+            ("worker-died", "Workers ended by themselves or did not start"),
+            ("worker-killed", "Containers were killed (137), out of memory or at the stop timeout,"),
+        )
+    ]
 
 
 def redis_alarms(nodes: Sequence[str], memory_percent: int, cpu_percent: int) -> list[Alarm]:

@@ -27,6 +27,7 @@ class State:
     leased: int = 1
     dead: int = 4
     oldest_age: float = 1.5
+    acked: int = 0
     recovered: int = 0
     buried: int = 0
 
@@ -69,16 +70,22 @@ def test_metric_data() -> None:
 
 
 def test_what_happened_between_two_beats_is_published_and_told(caplog: pytest.LogCaptureFixture) -> None:
-    """Recoveries as a metric of their own; a queue that was made anew begins at zero."""
-    readings = iter([State(recovered=5, buried=1), State(recovered=8, buried=3, dead=2), State()])
+    """What came back, was done and failed, each as a metric; a queue that was made anew begins at zero."""
+    readings = iter([State(recovered=5, buried=1, acked=9), State(recovered=8, buried=3, dead=2, acked=16), State()])
     cloudwatch = CloudWatch()
     monitor = Monitor("shop", lambda _: next(readings), cloudwatch, queues=("celery",))
     for _ in range(3):
         monitor.publish()
-    recovered = [
-        [entry["Value"] for entry in data if entry["MetricName"] == "QueueRecovered"] for _, data in cloudwatch.requests
+    names = (fleet.METRIC_RECOVERED, fleet.METRIC_DONE, fleet.METRIC_FAILED)
+    published = [
+        {entry["MetricName"]: entry["Value"] for entry in data if entry["MetricName"] in names}
+        for _, data in cloudwatch.requests
     ]
-    assert recovered == [[], [3.0], [0.0]]
+    assert published == [
+        {},
+        {fleet.METRIC_RECOVERED: 3.0, fleet.METRIC_DONE: 7.0, fleet.METRIC_FAILED: 2.0},
+        {fleet.METRIC_RECOVERED: 0.0, fleet.METRIC_DONE: 0.0, fleet.METRIC_FAILED: 0.0},
+    ]
     assert caplog.messages == [
         "queue celery: 3 messages came back, their holders stopped renewing leases",
         "queue celery: 2 messages moved to the dead list, 2 are there",
