@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from infra.plan.names import Names
@@ -141,8 +141,7 @@ def failure_rate(stack: str, queue: str) -> Formula:
     """Return the share of a queue's messages that failed for good, in percent; 0 while hardly any end."""
 
     def total(name: str) -> Metric:
-        metric = queue_metric(stack, queue, name)
-        return Metric(metric.namespace, metric.name, metric.dimensions, "Sum")
+        return replace(queue_metric(stack, queue, name), statistic="Sum")
 
     return Formula(
         f"IF(failed + done >= {MIN_ENDED}, 100 * failed / (failed + done), 0)",

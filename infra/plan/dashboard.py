@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from infra.plan.alarms import Metric, queue_metric, running_tasks, service_usage
-from service.fleet import METRIC_DEAD, METRIC_DELAYED, METRIC_DEPTH, METRIC_LEASED, METRIC_LETTERS, METRIC_OLDEST_AGE
+from service.fleet import (
+    METRIC_DEAD,
+    METRIC_DELAYED,
+    METRIC_DEPTH,
+    METRIC_DONE,
+    METRIC_FAILED,
+    METRIC_LEASED,
+    METRIC_LETTERS,
+    METRIC_OLDEST_AGE,
+)
 
 _COLUMNS: Final = 3
 _WIDTH: Final = 24 // _COLUMNS
@@ -32,8 +42,8 @@ def dashboard(
         nodes: Redis node ids.
     """
 
-    def queues(name: str) -> dict[str, Metric]:
-        return {queue: queue_metric(stack, queue, name) for queue in services}
+    def queues(name: str, statistic: str = "Maximum") -> dict[str, Metric]:
+        return {queue: replace(queue_metric(stack, queue, name), statistic=statistic) for queue in services}
 
     def tasks(name: str, namespace: str = "ECS/ContainerInsights") -> dict[str, Metric]:
         named = {**services, "monitor": monitor}
@@ -50,6 +60,8 @@ def dashboard(
             ("Runnable messages", queues(METRIC_DEPTH)),
             ("Oldest message (s)", queues(METRIC_OLDEST_AGE)),
             ("Delayed messages", queues(METRIC_DELAYED)),
+            ("Done", queues(METRIC_DONE, "Sum")),
+            ("Failed for good", queues(METRIC_FAILED, "Sum")),
             ("Dead letters", queues(METRIC_LETTERS)),
             ("Dead letters not stored yet", queues(METRIC_DEAD)),
         ],

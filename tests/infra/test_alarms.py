@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from itertools import combinations
 from typing import Any
 
@@ -43,6 +44,8 @@ def test_every_alarm_reads_a_metric_of_this_stack(stack: Render) -> None:
                 assert dimensions["ServiceName"] in names
             case "AWS/ElastiCache":
                 assert dimensions["CacheClusterId"] in nodes
+            case "AWS/Events":
+                assert dimensions["RuleName"] in {rule.inputs["name"] for rule in stack.of_type("EventRule")}
             case other:
                 raise AssertionError(f"{alarm} reads {other}")
 
@@ -51,7 +54,10 @@ def test_what_must_be_watched_is_watched(stack: Render) -> None:
     watched = {(metric["metricName"], *sorted(metric["dimensions"].values())) for _, metric in sources(stack)}
     for service in services(stack):
         if service.queue:
-            for name in (fleet.METRIC_DEPTH, fleet.METRIC_OLDEST_AGE, fleet.METRIC_DEAD, fleet.METRIC_LETTERS):
+            for name in (
+                *(fleet.METRIC_DEPTH, fleet.METRIC_OLDEST_AGE, fleet.METRIC_DEAD, fleet.METRIC_LETTERS),
+                *(fleet.METRIC_DONE, fleet.METRIC_FAILED),
+            ):
                 assert (name, *sorted((stack.stack, service.queue))) in watched
             for name in ("RunningTaskCount", "MemoryUtilization", "CPUUtilization"):
                 assert (name, f"celery-fleet-{stack.stack}", service.name) in watched
@@ -65,6 +71,23 @@ def test_what_must_be_watched_is_watched(stack: Render) -> None:
             "ReplicationLag",
         ):
             assert (name, node) in watched
+
+
+def test_a_share_of_failures_is_an_alarm_and_one_of_one_is_none(stack: Render) -> None:
+    alarm = stack.one("MetricAlarm", "celery-failures").inputs
+    (formula,) = (query for query in alarm["metricQueries"] if query["returnData"])
+    assert formula["expression"] == "IF(failed + done >= 10, 100 * failed / (failed + done), 0)"
+    sums = {q["id"]: q["metric"] for q in alarm["metricQueries"] if "metric" in q}
+    assert {key: metric["metricName"] for key, metric in sums.items()} == {"failed": "QueueFailed", "done": "QueueDone"}
+    assert {(metric["stat"], metric["period"]) for metric in sums.values()} == {("Sum", 300)}
+    assert (alarm["threshold"], alarm["comparisonOperator"]) == (10, "GreaterThanThreshold")
+
+
+def test_many_restarts_are_an_alarm_beside_the_mail_for_each(stack: Render) -> None:
+    for part in ("worker-died", "worker-killed"):
+        alarm = stack.one("MetricAlarm", f"{part}-often").inputs
+        assert (alarm["metricName"], alarm["statistic"], alarm["period"]) == ("TriggeredRules", "Sum", 900)
+        assert alarm["threshold"] == 5
 
 
 def test_a_silent_publisher_is_an_alarm(stack: Render) -> None:
@@ -135,7 +158,10 @@ def test_the_log_service_may_use_the_key_for_every_group(stack: Render) -> None:
     assert logs["Principal"]["Service"] == "logs.eu-central-1.amazonaws.com"
     for group in stack.of_type("logGroup:LogGroup"):
         assert group.inputs["kmsKeyId"]
-        assert group.inputs["retentionInDays"] in (14, 90)
+        assert group.inputs["retentionInDays"] in (14, 365)
+        arn = f"arn:aws:logs:eu-central-1:123456789012:log-group:{group.inputs['name']}"
+        allowed = logs["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+        assert any(fnmatchcase(arn, pattern) for pattern in allowed)
 
 
 def test_events_of_this_cluster_reach_the_topic(stack: Render) -> None:

@@ -14,6 +14,7 @@ from infra import config
 from infra.components import (
     cluster,
     dead_letters,
+    endpoints,
     image,
     key,
     monitor,
@@ -23,6 +24,7 @@ from infra.components import (
     redis,
     scaling,
     service,
+    vpc,
     worker,
 )
 from infra.components.common import Scope
@@ -32,6 +34,7 @@ from infra.plan.tags import Tags
 MODULES = (
     cluster,
     dead_letters,
+    endpoints,
     image,
     key,
     monitor,
@@ -41,6 +44,7 @@ MODULES = (
     redis,
     scaling,
     service,
+    vpc,
     worker,
 )
 COMPONENTS = [

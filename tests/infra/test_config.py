@@ -14,6 +14,7 @@ from infra.plan.fargate import SIZES
 from scripts.render import RenderError, render
 from service.fleet import DEAD_LETTER_QUEUE, QUEUES
 
+VPC, SUBNETS = "vpc-12345678", ["subnet-12345678", "subnet-87654321"]
 DOCS = Path(__file__).parents[2] / "docs" / "infrastructure.md"
 
 
@@ -101,6 +102,70 @@ def complaints(document: object, stack: str = "staging") -> list[str]:
             {"monitor": {"cpu": 512, "memory": 512}},
             "monitor.memory: 512 MiB is not a Fargate size; valid for cpu 512: ",
         ),
+        (
+            {"waitFor": ["tcp://db:5432"]},
+            "waitFor.0: tcp://db:5432 is behind port 5432, which nothing opens; add to network.egress: {to: ",
+        ),
+        ({"waitFor": ["tcp://db"]}, "waitFor.0: 'tcp://db' names no port; write tcp://host:port"),
+        ({"network": {"cidr": "8.8.0.0/16"}}, "network.cidr: '8.8.0.0/16' is not private; take a part of 10.0.0.0/8"),
+        ({"network": {"egressCidrs": ["10.0.0.1/8"]}}, "network.egressCidrs.0: '10.0.0.1/8' is not an IPv4 range"),
+        (
+            {"network": {"egressCidrs": []}},
+            "network.egress: nothing opens port 443, over which tasks reach AWS' APIs; nor does egressCidrs",
+        ),
+        (
+            {"network": {"egress": [{"to": "db", "port": 5432, "description": "db"}]}},
+            "network.egress.0.to: 'db' is not an IPv4 range, a security group or a prefix list",
+        ),
+        (
+            {"network": {"egress": [{"to": "10.0.0.0/8", "port": 1, "description": "db", "ports": 2}]}},
+            "network.egress.0.ports: unknown key; known here: to, port, description",
+        ),
+        (
+            {"network": {"nat": "none", "egressCidrs": ["0.0.0.0/0"]}},
+            "network.egressCidrs: 0.0.0.0/0 has no way out with nat none",
+        ),
+        (
+            {"network": {"nat": "existing"}},
+            "network.nat: 'existing' needs vpcId; valid without it: single, per-zone, none",
+        ),
+        ({"network": {"subnetIds": SUBNETS}}, "network.subnetIds: these subnets need vpcId"),
+        ({"network": {"routeTableIds": ["rtb-12345678"]}}, "network.routeTableIds: belongs to an existing VPC"),
+        (
+            {"network": {"vpcId": VPC, "subnetIds": SUBNETS[:1]}},
+            "network.subnetIds: 1 subnets are too few or named twice; at least 2 of vpcId, one a zone",
+        ),
+        (
+            {"network": {"vpcId": VPC, "subnetIds": SUBNETS, "nat": "single"}},
+            "network.nat: 'single' makes NAT gateways, but vpc-12345678 is not ours; valid: existing, none",
+        ),
+        (
+            {"network": {"vpcId": VPC, "subnetIds": SUBNETS, "zones": 3}},
+            "network.zones: vpc-12345678 has its own; leave it out with vpcId",
+        ),
+        ({"network": {"endpoints": ["s3"]}}, "network.endpoints.0: 's3' has a gateway endpoint already; leave it out"),
+        ({"network": {"accounts": ["42"]}}, "network.accounts.0: '42' is not an AWS account's twelve digits"),
+        (
+            {"alarms": {"topicArn": "arn:aws:sns:eu-central-1:123456789012:calls", "emails": ["a@b.example"]}},
+            "alarms.emails: topicArn names a topic that is not ours; subscribe there, or leave topicArn out",
+        ),
+        ({"alarms": {"topicArn": "calls"}}, "alarms.topicArn: 'calls' is not the ARN of an SNS topic"),
+        (
+            {"tags": {"owner": "me"}},
+            "tags.owner: the stack sets Project, Environment, Owner, ManagedBy, Queue, Name itself; take another key",
+        ),
+        ({"tags": {"aws:x": "1"}}, "tags.aws:x: AWS keeps keys that start with aws: for itself"),
+        ({"tags": {"Team": "a" * 257}}, f"tags.Team: '{'a' * 257}' must be at most 256 letters"),
+        ({"tags": {"Team": "a", "TEAM": "b"}}, "tags: two keys differ in upper and lower case only"),
+        (
+            {"tags": {f"key{number}": "" for number in range(45)}},
+            "tags: 45 tags are too many; at most 44 beside the stack's own",
+        ),
+        ({"owner": "Ä"}, "owner: 'Ä' must be at most 256 letters, digits, spaces and _ . : / = + - @"),
+        (
+            {"queues": {"celery": {"alarmFailures": 0}}},
+            "queues.celery.alarmFailures: 0 is wrong; it should be greater than or equal to 1",
+        ),
         ({"environment": "qa"}, "environment: 'qa' is no environment; staging or prod"),
         ([], "fleet: [] is not a mapping of keys to values"),
     ],
@@ -140,6 +205,34 @@ def test_a_stack_of_another_name_must_say_its_environment() -> None:
 def test_a_misspelt_key_of_the_project_is_no_silence() -> None:
     with pytest.raises(config.ConfigError, match="celery-fleet:flet: unknown key; known here: celery-fleet:fleet"):
         config.load("prod", None, ["celery-fleet:flet", "celery-fleet:fleet"])
+
+
+def test_the_region_is_awss_own_key_and_must_be_set() -> None:
+    with pytest.raises(config.ConfigError) as caught:
+        config.load("prod", {"redis": {"shards": 0}}, elsewhere=config.region_problems(None))
+    missing, shards = caught.value.problems
+    assert missing == "aws:region: is missing; set it in the stack file, e.g. aws:region: eu-central-1"
+    assert shards.startswith("redis.shards: ")
+    assert config.region_problems("Frankfurt") == ["aws:region: 'Frankfurt' is not a region such as eu-central-1"]
+    for region in ("eu-central-1", "us-gov-west-1", "ap-southeast-7"):
+        assert config.region_problems(region) == []
+
+
+def test_how_tasks_leave_follows_from_the_network() -> None:
+    assert config.load("prod", None).network.nat == "per-zone"
+    theirs = config.load("prod", {"network": {"vpcId": VPC, "subnetIds": SUBNETS}}).network
+    assert (theirs.nat, theirs.egress_cidrs) == ("existing", ("0.0.0.0/0",))
+    alone = config.load("prod", {"network": {"nat": "none"}}).network
+    assert alone.egress_cidrs == ()
+    port = {"to": "sg-12345678", "port": 443, "description": "endpoints"}
+    closed = {"vpcId": VPC, "subnetIds": SUBNETS, "egressCidrs": [], "egress": [port]}
+    assert config.load("prod", {"network": closed}).network.egress[0].to == "sg-12345678"
+
+
+def test_an_address_that_something_opens_may_be_waited_for() -> None:
+    egress = [{"to": "10.0.0.0/8", "port": 5432, "description": "PostgreSQL"}]
+    waits = ["tcp://db:5432", "https://shop.example", "tcp://10.1.1.1:9"]
+    assert config.load("prod", {"waitFor": waits, "network": {"egress": egress}}).wait_for == tuple(waits)
 
 
 def test_a_wrong_configuration_registers_nothing() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
+
 from scripts.render import Render
 
 
@@ -36,6 +39,14 @@ def test_gateway_endpoints_serve_every_private_subnet(stack: Render) -> None:
     for endpoint in endpoints:
         assert endpoint.inputs["vpcEndpointType"] == "Gateway"
         assert set(endpoint.inputs["routeTableIds"]) == tables
+        own, *more = json.loads(endpoint.inputs["policy"])["Statement"]
+        assert own["Condition"]["StringEquals"] == {
+            "aws:PrincipalAccount": "123456789012",
+            "aws:ResourceAccount": ["123456789012"],
+        }
+        layers = [(s["Action"], s["Resource"]) for s in more]
+        bucket = "arn:aws:s3:::prod-eu-central-1-starport-layer-bucket/*"
+        assert layers == ([("s3:GetObject", bucket)] if endpoint.name == "s3" else [])
 
 
 def test_only_tasks_reach_redis_and_only_over_its_port(stack: Render) -> None:
@@ -51,7 +62,12 @@ def test_tasks_go_out_over_tls_or_to_redis_alone(stack: Render) -> None:
     rules = stack.of_type("SecurityGroupEgressRule")
     assert all(rule.inputs["securityGroupId"] == "tasks-id" for rule in rules), "Redis opens no connections"
     ports = {rule.name: rule.inputs["fromPort"] for rule in rules}
-    assert ports == {"tasks-to-redis": 6379, "tasks-to-s3": 443, "tasks-to-dynamodb": 443, "tasks-to-out-1": 443}
+    assert ports == {
+        "tasks-to-redis": 6379,
+        "tasks-to-s3": 443,
+        "tasks-to-dynamodb": 443,
+        "tasks-to-0-0-0-0-0-443": 443,
+    }
     for rule in rules:
         assert rule.inputs["fromPort"] == rule.inputs["toPort"]
         assert rule.inputs["ipProtocol"] == "tcp"
@@ -69,3 +85,16 @@ def test_flow_log_can_be_written(stack: Render) -> None:
     flow = stack.one("FlowLog")
     assert flow.inputs["trafficType"] == "ALL"
     assert any(urn.endswith("rolePolicy:RolePolicy::flow") for urn in flow.dependencies)
+
+
+def test_the_private_subnets_let_in_their_own_network_and_answers(stack: Render) -> None:
+    acl = stack.one("networkAcl:NetworkAcl").inputs
+    private = {f"{s.name}-id" for s in stack.of_type("ec2/subnet:Subnet") if s.name.startswith("private")}
+    assert set(acl["subnetIds"]) == private
+    ingress = acl["ingress"]
+    assert all(low["ruleNo"] < high["ruleNo"] for low, high in pairwise(ingress))
+    inside, answers, _ = ingress
+    assert (inside["cidrBlock"], inside["protocol"]) == (stack.one("ec2/vpc:Vpc").inputs["cidrBlock"], "-1")
+    # Linux opens connections from ports 32768 to 60999.
+    assert answers["fromPort"] <= 32768
+    assert answers["toPort"] >= 60999

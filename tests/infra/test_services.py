@@ -247,6 +247,12 @@ def customised() -> Render:
             "redis": {"shards": 4},
             "taskModules": ["shop.tasks", "shop.mail"],
             "waitFor": ["tcp://db:5432", "mongodb://a,b/?replicaSet=rs0"],
+            "network": {
+                "egress": [
+                    {"to": "10.9.0.0/16", "port": 5432, "description": "PostgreSQL"},
+                    {"to": "10.9.0.0/16", "port": 27017, "description": "MongoDB"},
+                ]
+            },
         },
     )
 
