@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,9 @@ def every_container(holds: Callable[[dict[str, Any]], object]) -> Callable[[Rend
     return lambda render: all(holds(one) for one in containers(render))
 
 
-def none_of(*types: str) -> Callable[[Render], bool]:
-    return lambda render: not any(f"{type_}:" in resource.type for type_ in types for resource in render.resources)
+def none_of(*starts: str) -> Callable[[Render], bool]:
+    """No resource has a type that starts so."""
+    return lambda render: not any(resource.type.startswith(starts) for resource in render.resources)
 
 
 def grants(render: Render) -> list[dict[str, Any]]:
@@ -171,19 +173,121 @@ CHECKS: dict[str, Callable[[Render], bool]] = {
     "ElastiCache.6": every(GROUP, lambda g: float(g["engineVersion"].rstrip("x.")) >= 6 and g["userGroupIds"]),
     "ElastiCache.7": every(GROUP, lambda g: g["subnetGroupName"] != "default"),
     "IAM.1": lambda render: not any("*" in actions(statement) for statement in grants(render)),
-    "IAM.2": none_of("aws:iam/user", "aws:iam/userPolicy", "aws:iam/userPolicyAttachment"),
+    "IAM.2": none_of("aws:iam/user"),
     "IAM.21": lambda render: not any(a.endswith(":*") or a == "*" for s in grants(render) for a in actions(s)),
-    "KMS.1": lambda render: none_of("aws:iam/policy")(render) and none_of("aws:iam/rolePolicyAttachment")(render),
+    "KMS.1": lambda render: none_of("aws:iam/policy:", "aws:iam/rolePolicyAttachment:")(render),
     "KMS.2": lambda render: not any(map(decrypts_with_every_key, grants(render))),
     "KMS.4": every("kms/key:Key", lambda k: k["enableKeyRotation"]),
     "KMS.5": key_is_private,
-    "SNS.1": every("sns/topic:Topic", lambda t: t["kmsMasterKeyId"]),
+    "SNS.1": every("sns/topic:Topic", lambda t: t.get("kmsMasterKeyId")),
     "SNS.4": topic_is_private,
     "SecretsManager.1": lambda render: (
         len(render.of_type("secretRotation:SecretRotation")) == len(render.of_type("secretsmanager/secret:Secret"))
     ),
     "SecretsManager.3": secrets_are_read,
 }
+
+
+def granting(action: str, resource: str = "*") -> dict[str, Any]:
+    statement = {"Effect": "Allow", "Action": [action], "Resource": [resource]}
+    return {"policy": json.dumps({"Version": "2012-10-17", "Statement": [statement]})}
+
+
+def open_to(principal: Any) -> dict[str, Any]:
+    statement = {
+        "Effect": "Allow",
+        "Principal": principal,
+        "Action": "*",
+        "Resource": "*",
+        "Condition": {"StringEquals": {}},
+    }
+    return {"policy": json.dumps({"Version": "2012-10-17", "Statement": [statement]})}
+
+
+RULE, POLICY, KEY = "SecurityGroupIngressRule", "rolePolicy:RolePolicy", "kms/key:Key"
+OPEN_RULE = {"referencedSecurityGroupId": None, "cidrIpv4": "0.0.0.0/0"}
+OPEN_ENTRY = {
+    "ruleNo": 1,
+    "action": "allow",
+    "protocol": "tcp",
+    "cidrBlock": "0.0.0.0/0",
+    "fromPort": 1024,
+    "toPort": 65535,
+}
+#: Control -> a type of resource, and what of its first one is changed; `+` adds one, `containers` stands for theirs.
+DEFECTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "CloudWatch.15": (ALARM, {"alarmActions": []}),
+    "CloudWatch.16": ("logGroup:LogGroup", {"retentionInDays": 180}),
+    "CloudWatch.17": (ALARM, {"actionsEnabled": False}),
+    "DynamoDB.1": (TABLE, {"billingMode": "PROVISIONED"}),
+    "DynamoDB.2": (TABLE, {"pointInTimeRecovery": {"enabled": False}}),
+    "DynamoDB.6": (TABLE, {"deletionProtectionEnabled": False}),
+    "EC2.2": ("DefaultSecurityGroup", {"ingress": [{"protocol": "-1"}]}),
+    "EC2.6": ("flowLog:FlowLog", {"trafficType": "ACCEPT"}),
+    "EC2.15": ("ec2/subnet:Subnet", {"mapPublicIpOnLaunch": True}),
+    "EC2.18": (RULE, OPEN_RULE),
+    "EC2.19": (RULE, OPEN_RULE),
+    "EC2.21": ("networkAcl:NetworkAcl", {"ingress": [OPEN_ENTRY]}),
+    "ECR.1": (REPOSITORY, {"imageScanningConfiguration": {"scanOnPush": False}}),
+    "ECR.2": (REPOSITORY, {"imageTagMutability": "MUTABLE"}),
+    "ECR.3": ("+aws:ecr/repository:Repository", {}),
+    "ECR.5": (REPOSITORY, {"encryptionConfigurations": [{"encryptionType": "AES256"}]}),
+    "ECS.1": (DEFINITION, {"networkMode": "host"}),
+    "ECS.2": (SERVICE, {"networkConfiguration": {"assignPublicIp": True}}),
+    "ECS.3": (DEFINITION, {"pidMode": "host"}),
+    "ECS.4": (DEFINITION, {"containers": {"privileged": True}}),
+    "ECS.5": (DEFINITION, {"containers": {"readonlyRootFilesystem": False}}),
+    "ECS.8": (DEFINITION, {"containers": {"environment": [{"name": "AWS_SECRET_ACCESS_KEY", "value": "x"}]}}),
+    "ECS.9": (DEFINITION, {"containers": {"logConfiguration": {"logDriver": ""}}}),
+    "ECS.10": (SERVICE, {"platformVersion": "1.3.0"}),
+    "ECS.12": ("ecs/cluster:Cluster", {"settings": [{"name": "containerInsights", "value": "disabled"}]}),
+    "ECS.16": ("+aws:ecs/taskSet:TaskSet", {}),
+    "ECS.17": (DEFINITION, {"networkMode": "bridge"}),
+    "ECS.18": (DEFINITION, {"volumes": [{"name": "files", "efsVolumeConfiguration": {}}]}),
+    "ECS.20": (DEFINITION, {"containers": {"user": "0:0"}}),
+    **{f"ELB.{number}": ("+aws:lb/loadBalancer:LoadBalancer", {}) for number in (1, 4, 5, 6, 12, 13, 17)},
+    "ElastiCache.1": (GROUP, {"snapshotRetentionLimit": 0}),
+    "ElastiCache.2": (GROUP, {"autoMinorVersionUpgrade": False}),
+    "ElastiCache.3": (GROUP, {"automaticFailoverEnabled": False}),
+    "ElastiCache.4": (GROUP, {"atRestEncryptionEnabled": False}),
+    "ElastiCache.5": (GROUP, {"transitEncryptionMode": "preferred"}),
+    "ElastiCache.6": (GROUP, {"userGroupIds": []}),
+    "ElastiCache.7": (GROUP, {"subnetGroupName": "default"}),
+    "IAM.1": (POLICY, granting("*")),
+    "IAM.2": ("+aws:iam/user:User", {}),
+    "IAM.21": (POLICY, granting("s3:*")),
+    "KMS.1": ("+aws:iam/policy:Policy", granting("kms:Decrypt")),
+    "KMS.2": (POLICY, granting("kms:Decrypt")),
+    "KMS.4": (KEY, {"enableKeyRotation": False}),
+    "KMS.5": (KEY, open_to({"AWS": "*"})),
+    "SNS.1": ("sns/topic:Topic", {"kmsMasterKeyId": None}),
+    "SNS.4": ("topicPolicy:TopicPolicy", open_to("*")),
+    "SecretsManager.1": ("+aws:secretsmanager/secretRotation:SecretRotation", {}),
+    "SecretsManager.3": ("+aws:secretsmanager/secretVersion:SecretVersion", {"secretId": "arn:forgotten"}),
+}
+
+
+def damaged(render: Render, type_: str, change: dict[str, Any]) -> Render:
+    """Return the render with one resource more, or one that is other than it was."""
+    first = render.resources[0]
+    if type_.startswith("+"):
+        extra = replace(first, type=type_[1:], name="extra", inputs=change)
+        return replace(render, resources=(*render.resources, extra))
+    victim = render.of_type(type_)[0]
+    new = dict(change)
+    if parts := new.pop("containers", None):
+        (container,) = json.loads(victim.inputs["containerDefinitions"])
+        new["containerDefinitions"] = json.dumps([merged(container, parts)])
+    other = replace(victim, inputs=merged(victim.inputs, new))
+    return replace(render, resources=tuple(other if r is victim else r for r in render.resources))
+
+
+def merged(below: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    both = {**below, **over}
+    for key, value in over.items():
+        if isinstance(value, dict):
+            both[key] = merged(below[key], value)
+    return {key: value for key, value in both.items() if value is not None}
 
 
 def test_every_row_has_a_check_and_every_check_a_row() -> None:
@@ -196,6 +300,11 @@ def test_every_row_has_a_check_and_every_check_a_row() -> None:
 @pytest.mark.parametrize("control", sorted(CHECKS))
 def test_the_table_tells_the_truth(control: str, prod: Render) -> None:
     assert CHECKS[control](prod) is (ROWS[control] != "not met")
+
+
+@pytest.mark.parametrize("control", sorted(CHECKS))
+def test_a_check_notices_what_it_is_for(control: str, prod: Render) -> None:
+    assert CHECKS[control](damaged(prod, *DEFECTS[control])) is not CHECKS[control](prod)
 
 
 def test_everything_at_rest_is_encrypted_with_the_stacks_own_key(stack: Render) -> None:
