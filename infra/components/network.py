@@ -15,6 +15,7 @@ from infra.components.endpoints import Endpoints, EndpointsArgs
 from infra.components.vpc import Vpc, VpcArgs
 from infra.plan.egress import TLS_PORT, Opening, openings
 from infra.plan.endpoints import GATEWAYS, interfaces
+from infra.plan.existing import Subnet, check_subnets
 from infra.plan.names import hyphens
 from service.fleet import REDIS_PORT
 
@@ -158,16 +159,8 @@ def _existing(vpc_id: str, subnet_ids: Sequence[str]) -> list[pulumi.Output[str]
     found = pulumi.Output.all(*(aws.ec2.get_subnet_output(id=one) for one in subnet_ids))
 
     def check(subnets: Sequence[Any]) -> list[str]:
-        for index, subnet in enumerate(subnets):
-            where = f"network.subnetIds.{index}: {subnet.id}"
-            if subnet.vpc_id != vpc_id:
-                raise ValueError(f"{where} belongs to {subnet.vpc_id}, not to vpcId {vpc_id}")
-            if subnet.map_public_ip_on_launch:
-                raise ValueError(f"{where} gives out public addresses; take a private subnet")
-        zones = [subnet.availability_zone for subnet in subnets]
-        if len(set(zones)) < len(zones):
-            raise ValueError(f"network.subnetIds: zones {', '.join(zones)}; take one subnet a zone")
-        return [subnet.id for subnet in subnets]
+        described = [Subnet(s.id, s.vpc_id, s.availability_zone, s.map_public_ip_on_launch) for s in subnets]
+        return check_subnets(vpc_id, described)
 
     checked = found.apply(check)
 

@@ -9,6 +9,7 @@ import pytest
 
 from infra.plan.egress import Opening, closed_ports, openings, targets
 from infra.plan.endpoints import interfaces
+from infra.plan.existing import Subnet, check_subnets
 from scripts.render import Render, render
 from tests.infra.test_services import container_of, statements
 
@@ -196,3 +197,15 @@ def test_with_nat_only_named_endpoints_are_made() -> None:
     assert interfaces(without_nat=False, exec_=True, named=()) == ()
     assert [one.service for one in interfaces(without_nat=False, exec_=True, named=("sqs",))] == ["sqs"]
     assert "ssmmessages" not in [one.service for one in interfaces(without_nat=True, exec_=False, named=())]
+
+
+def test_subnets_that_cannot_be_used_are_named_all_at_once() -> None:
+    good = [Subnet("subnet-1", VPC, "a", public=False), Subnet("subnet-2", VPC, "b", public=False)]
+    assert check_subnets(VPC, good) == ["subnet-1", "subnet-2"]
+    with pytest.raises(ValueError, match="subnetIds") as caught:
+        check_subnets(VPC, [*good, Subnet("subnet-3", "vpc-other", "b", public=True)])
+    assert str(caught.value).splitlines() == [
+        f"network.subnetIds.2: subnet-3 belongs to vpc-other, not to vpcId {VPC}",
+        "network.subnetIds.2: subnet-3 gives out public addresses; take a private subnet",
+        "network.subnetIds.2: subnet-3 is a second one in b; take one subnet a zone",
+    ]
