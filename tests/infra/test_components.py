@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 from pulumi.runtime import mocks
+from pulumi.runtime.config import set_all_config
 
 from infra import config
 from infra.components import (
@@ -30,6 +31,7 @@ from infra.components import (
 from infra.components.common import Scope
 from infra.plan.names import Names
 from infra.plan.tags import Tags
+from infra.program import main
 
 MODULES = (
     cluster,
@@ -94,6 +96,13 @@ def test_every_component_has_the_same_signature(component: type) -> None:
     assert parameters == ["name", "args", "opts"]
     args = inspect.signature(component).parameters["args"].annotation
     assert args == f"{component.__name__}Args"
+
+
+def test_a_stack_without_a_region_makes_nothing(recorder: Recorder) -> None:
+    set_all_config({})
+    with pytest.raises(pulumi.RunError, match="aws:region: is missing"):
+        main()
+    assert not recorder.registered
 
 
 def test_redis_tells_its_clients_the_user_that_it_made(recorder: Recorder) -> None:
