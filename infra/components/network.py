@@ -87,7 +87,8 @@ class Network(pulumi.ComponentResource):
         self._aws_rules(tasks, endpoints.security_group_id)
         listed = [Opening(one.to, one.port, one.description) for one in settings.egress]
         for opening in openings(settings.egress_cidrs, listed, args.wait_for):
-            self._out(tasks, f"{hyphens(opening.to)}-{opening.port}", opening.port, opening.description, opening.to)
+            part, to = f"{hyphens(opening.to)}-{opening.port}", {opening.kind: opening.to}
+            self._out(tasks, part, opening.port, opening.description, **to)
         if settings.nat == "none" and not settings.egress and not settings.egress_cidrs:
             pulumi.log.warn(
                 "network.nat is none: tasks reach Redis and AWS' endpoints only, so tasks that call anything else, "
@@ -118,15 +119,15 @@ class Network(pulumi.ComponentResource):
             tags=self._tags("redis-from-tasks"),
             opts=self._child,
         )
-        self._out(tasks, "redis", REDIS_PORT, "Broker and results", redis.id)
+        self._out(tasks, "redis", REDIS_PORT, "Broker and results", peer=redis.id)
 
     def _aws_rules(self, tasks: aws.ec2.SecurityGroup, endpoints: pulumi.Output[str] | None) -> None:
         for service in GATEWAYS:
             name = pulumi.Output.concat("com.amazonaws.", self._scope.region, ".", service)
             addresses = aws.ec2.get_prefix_list_output(name=name).id
-            self._out(tasks, service, TLS_PORT, f"{service} through its gateway endpoint", addresses, "pl")
+            self._out(tasks, service, TLS_PORT, f"{service} through its gateway endpoint", prefix_list=addresses)
         if endpoints is not None:
-            self._out(tasks, "endpoints", TLS_PORT, "AWS APIs through their interface endpoints", endpoints)
+            self._out(tasks, "endpoints", TLS_PORT, "AWS APIs through their interface endpoints", peer=endpoints)
 
     def _out(
         self,
@@ -134,17 +135,18 @@ class Network(pulumi.ComponentResource):
         part: str,
         port: int,
         description: str,
-        to: pulumi.Input[str],
-        kind: str | None = None,
+        *,
+        peer: pulumi.Input[str] | None = None,
+        prefix_list: pulumi.Input[str] | None = None,
+        cidr: str | None = None,
     ) -> None:
-        """Let the group open connections; `kind` says what `to` is where its text does not: an output is a group."""
-        kind = kind or (to.partition("-")[0] if isinstance(to, str) else "sg")
+        """Let `group` open connections to one port of a security group (`peer`), a prefix list or a range."""
         aws.vpc.SecurityGroupEgressRule(
             f"tasks-to-{part}",
             security_group_id=group.id,
-            referenced_security_group_id=to if kind == "sg" else None,
-            prefix_list_id=to if kind == "pl" else None,
-            cidr_ipv4=to if kind not in ("sg", "pl") else None,
+            referenced_security_group_id=peer,
+            prefix_list_id=prefix_list,
+            cidr_ipv4=cidr,
             description=description,
             ip_protocol="tcp",
             from_port=port,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 #: Ports that an address need not name.
@@ -26,6 +26,13 @@ class Opening:
     to: str
     port: int
     description: str
+
+    @property
+    def kind(self) -> Literal["peer", "prefix_list", "cidr"]:
+        """What `to` is."""
+        if self.to.startswith("sg-"):
+            return "peer"
+        return "prefix_list" if self.to.startswith("pl-") else "cidr"
 
 
 def targets(address: str) -> tuple[tuple[str, int], ...]:
