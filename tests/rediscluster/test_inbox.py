@@ -28,7 +28,8 @@ class Bench:
         self.broker = Broker(parse(url))
         self.queue = QueueKeys(self.broker.options.key_prefix, f"inbox-{uuid4().hex}")
         self.broker.declare(self.queue)
-        self.producer = Producer(connection.default_channel, routing_key=self.queue.queue)
+        self.channel: Any = connection.default_channel
+        self.producer = Producer(self.channel, routing_key=self.queue.queue)
 
     def call(self, *command: Any) -> Any:
         return self.broker.cluster.call(command[1], *command)
@@ -51,7 +52,7 @@ class Bench:
 
     def bodies(self) -> list[Any]:
         """Receive and acknowledge everything that kombu published."""
-        queue = Queue(self.queue.queue)(self.producer.channel)
+        queue = Queue(self.queue.queue)(self.channel)
         received = []
         while message := queue.get():
             received.append(message.payload)
@@ -104,7 +105,7 @@ def test_a_repeated_one_arrives_once(bench: Bench, taken: bool) -> None:
 
 def test_kombu_repeats_one_whose_reply_was_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.producer.publish("first")
-    ask, lost = Node.ask, []
+    ask, lost = Node.ask, list[bytes]()
 
     def lossy(node: Node, request: bytes, more: int = 0) -> Any:
         reply = ask(node, request, more)
@@ -115,11 +116,11 @@ def test_kombu_repeats_one_whose_reply_was_lost(bench: Bench, monkeypatch: pytes
 
     monkeypatch.setattr(Node, "ask", lossy)
     # Too short for a second attempt of the transport's own.
-    cluster = bench.producer.channel.broker.cluster
+    cluster = bench.channel.broker.cluster
     monkeypatch.setattr(
         cluster,
         "options",
-        parse(bench.producer.channel.connection.client.as_uri(include_password=True), {"retry_deadline": 0.01}),
+        parse(bench.channel.connection.client.as_uri(include_password=True), {"retry_deadline": 0.01}),
     )
     bench.producer.publish("second", retry=True, retry_policy={"interval_start": 0.01})
     assert len(lost) == 1
@@ -165,7 +166,7 @@ def test_a_queue_that_is_gone_is_made_again(bench: Bench) -> None:
 
 
 def test_a_temporary_queue_leaves_nothing(bench: Bench) -> None:
-    queue = Queue(f"temporary-{uuid4().hex}", expires=0.5, durable=False)(bench.producer.channel)
+    queue = Queue(f"temporary-{uuid4().hex}", expires=0.5, durable=False)(bench.channel)
     queue.declare()
     for number in range(3):
         bench.producer.publish(number, routing_key=queue.name)
