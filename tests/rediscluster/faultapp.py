@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from celery import Celery, chord, signals
 
-import service.rediscluster  # noqa: F401  registers the URL schemes
+from service.rediscluster import UnderWay  # importing the package registers the URL schemes
 from service.rediscluster.once import Task
 
 #: The environment variable through which a worker learns its plan.
@@ -68,6 +68,7 @@ def make_app(plan: Plan) -> Celery:
         result_backend_thread_safe=True,
         **plan.conf,
     )
+    app.steps["consumer"].add(UnderWay)
     return app
 
 
