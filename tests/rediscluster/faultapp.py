@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from celery import Celery, chord, signals
+from celery.exceptions import SoftTimeLimitExceeded
 
 from service.rediscluster import UnderWay  # importing the package registers the URL schemes
 from service.rediscluster.once import Task
@@ -74,7 +75,7 @@ def make_app(plan: Plan) -> Celery:
 
 def add_tasks(app: Celery) -> None:
     """Register the tasks below; who only sends them needs their names."""
-    for function in (record, slow, wait, spin, die, total):
+    for function in (record, slow, wait, wait_for, nap, spin, die, total):
         app.task(name=function.__name__)(function)
     app.task(name="again", bind=True, max_retries=2)(again)
     app.task(name="pay", once=True)(pay)
@@ -99,8 +100,8 @@ def note(event: str, number: int) -> None:
         os.close(descriptor)
 
 
-def record(number: int) -> int:
-    """Do nothing else."""
+def record(number: int, *_ballast: str) -> int:
+    """Do nothing else, however large the message."""
     note("began", number)
     note("done", number)
     return number
@@ -116,9 +117,31 @@ def slow(number: int, seconds: float) -> int:
 
 def wait(number: int) -> int:
     """End when the gate of this worker opens."""
+    return wait_for(number, str(WORKER))
+
+
+def wait_for(number: int, gate: str) -> int:
+    """End when a gate opens."""
     note("began", number)
-    while not my_plan().gate(WORKER).exists():
-        time.sleep(0.02)
+    try:
+        while not my_plan().gate(gate).exists():
+            time.sleep(0.02)
+    except SystemExit:
+        note("cut", number)
+        raise
+    note("done", number)
+    return number
+
+
+def nap(number: int, seconds: float) -> int:
+    """Wait for so long, whatever a soft limit says."""
+    note("began", number)
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        try:
+            time.sleep(0.02)
+        except SoftTimeLimitExceeded:
+            note("soft", number)
     note("done", number)
     return number
 
