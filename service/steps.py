@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import signal
-import sys
 import time
 from types import FrameType
 from typing import Any, Final
 
 from billiard.common import REMAP_SIGTERM
 from celery import bootsteps, platforms, signals
-from celery.apps.worker import safe_say
 from celery.concurrency.prefork import TaskPool as ProcessPool
 from celery.utils.log import in_sighandler
 from celery.worker import state
@@ -54,17 +53,28 @@ class Grace(bootsteps.StartStopStep):
         #: When running tasks are cut, and when the process is; on the monotonic clock.
         self._cut_at = self._end_at = math.inf
         self._bell = Bell()
+        self._watching = self._over = False
         signals.worker_shutting_down.connect(self._begun)
 
     def start(self, parent: Any) -> None:
         """Wait for the shutdown in a native thread: a task that computes stops every other one of gevent and solo."""
         for name in ("SIGQUIT", *(["SIGTERM"] if REMAP_SIGTERM == "SIGQUIT" else [])):
             platforms.signals[name] = self._cold
+        self._watching = True
         start_thread(self._watch)
+        atexit.register(self._dismiss)
 
     def close(self, parent: Any) -> None:
         """The worker ends, for whatever reason: a remote `shutdown` and a lost broker send no signal."""
         self._cut_after(self._grace)
+
+    def _dismiss(self) -> None:
+        """The worker has ended by itself: a thread that outlives the interpreter crashes it under eventlet."""
+        self._over = True
+        self._bell.ring()
+        ends = time.monotonic() + 1.0
+        while self._watching and time.monotonic() < ends:
+            time.sleep(0.002)
 
     # -- in signal handlers: they take no lock and talk to nobody ----------------------------------------------------
 
@@ -82,11 +92,9 @@ class Grace(bootsteps.StartStopStep):
         self._cut_after(soft)
         if self._cold_signals > 2:
             self._end_at = time.monotonic()
-        state.should_stop = EXIT_COLD
-        with in_sighandler():
-            how = f"Soft shutdown, {soft:g} s" if soft else "Cold shutdown"
-            safe_say(f"worker: {how} (MainProcess)", sys.__stdout__)
-            name = signal.Signals(number).name
+        state.should_stop = EXIT_COLD  # type: ignore[assignment] # not in the stubs
+        name = signal.Signals(number).name
+        with in_sighandler():  # type: ignore[attr-defined] # not in the stubs
             signals.worker_shutting_down.send(sender=self._worker.hostname, sig=name, how="Cold", exitcode=EXIT_COLD)
 
     def _cut_after(self, seconds: float) -> None:
@@ -96,18 +104,30 @@ class Grace(bootsteps.StartStopStep):
     # -- in the thread ----------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        while (left := self._cut_at - time.monotonic()) > 0:
-            self._wait(min(left, 3600.0))
+        self._wait_for_the_end()
         try:
-            self._cut()
+            if not self._over:
+                self._cut()
         except Exception:  # noqa: BLE001  whatever it is, the process must end
             _LOG.exception("the running tasks could not be cancelled")
+        finally:
+            self._watching = False
+        if self._over:
+            return
         # No thread can be ended from outside, and Celery acknowledges the task of a greenlet that is killed.
         try:
             close_all()
         finally:
             write_left_at_once()
             os._exit(EXIT_COLD)
+
+    def _wait_for_the_end(self) -> None:
+        told = math.inf
+        while (left := self._cut_at - time.monotonic()) > 0 and not self._over:
+            if self._cut_at < told:
+                told = self._cut_at
+                _LOG.info("shutting down: %d tasks run, and get %.0f s", len(state.active_requests), left)
+            self._wait(min(left, 3600.0))
 
     def _cut(self) -> None:
         """End what runs, and wait for the worker to end by itself where it can."""
@@ -120,7 +140,7 @@ class Grace(bootsteps.StartStopStep):
         if running and not processes:
             return
         self._end_at = min(self._end_at, time.monotonic() + COLD_SECONDS)
-        while (left := self._end_at - time.monotonic()) > 0:
+        while (left := self._end_at - time.monotonic()) > 0 and not self._over:
             if processes:
                 self._cancel()
             self._wait(min(left, LOOK))
