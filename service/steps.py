@@ -23,7 +23,7 @@ from service.rediscluster.session import close_all
 _LOG = logger_for(__name__)
 
 #: Seconds in which a worker that has nothing to wait for any more must have ended.
-COLD_SECONDS: Final = 5.0
+COLD_SECONDS = 5.0
 #: Seconds between two looks whether a task has begun that must not run any more.
 LOOK: Final = 0.1
 #: Exit code of a worker that was told to end cold, or whose tasks outlasted the grace.

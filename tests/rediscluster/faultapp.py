@@ -75,7 +75,7 @@ def make_app(plan: Plan) -> Celery:
 
 def add_tasks(app: Celery) -> None:
     """Register the tasks below; who only sends them needs their names."""
-    for function in (record, slow, wait, wait_for, nap, spin, die, total):
+    for function in (record, slow, wait, wait_for, cling, nap, spin, die, total):
         app.task(name=function.__name__)(function)
     app.task(name="again", bind=True, max_retries=2)(again)
     app.task(name="pay", once=True)(pay)
@@ -131,6 +131,16 @@ def wait_for(number: int, gate: str) -> int:
         raise
     note("done", number)
     return number
+
+
+def cling(number: int) -> None:
+    """Never end, whoever asks for it."""
+    note("began", number)
+    while True:
+        try:
+            time.sleep(0.02)
+        except SystemExit:
+            note("cut", number)
 
 
 def nap(number: int, seconds: float, pause: float = 0.02) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
+from scripts.demo.processes import members
 from scripts.localcluster import LocalCluster
 from service import fleet
 from service.rediscluster import BrokerInspector
@@ -124,3 +125,24 @@ def test_a_stop_under_load(
         verdict(what, SENT, plan).demand()
         verdict(what, SENT, plan, "began").demand(may_run_twice=running - ended)
         assert successor.stop() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_further_signals_wait_for_nobody(
+    plan: Plan, cluster: LocalCluster, app: Celery, workers: Workers, inspector: BrokerInspector
+) -> None:
+    send(app, plan, "cling", ENDLESS)
+    worker = workers(plan, cluster, "prefork", COLD_SECONDS="600")
+    eventually(lambda: worker.began() == {ENDLESS}, "the task runs")
+    worker.process.send_signal(signal.SIGQUIT)
+    eventually(lambda: noted(plan, "cut") == [ENDLESS], "its process was asked to end, and the task does not care")
+
+    def ended() -> bool:
+        worker.process.send_signal(signal.SIGQUIT)
+        return worker.process.poll() is not None
+
+    eventually(ended, "further signals end it at once")
+    assert worker.wait() == EXIT_COLD
+    eventually(lambda: not members({worker.pid}), "no process of the pool outlives the worker")
+    assert (inspector.stats(QUEUE).depth, inspector.stats(QUEUE).leased) == (1, 0)
