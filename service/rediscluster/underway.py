@@ -1,15 +1,18 @@
 """A task that a pool has begun stays this worker's until it is done, also while the worker stops or reconnects.
 
-Celery forgets some then, and acknowledges others late. An app gets it otherwise by
+Celery forgets some then, and acknowledges others late. An app is better off with
 `app.steps["consumer"].add(UnderWay)`.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps
+
+logger = logging.getLogger(__name__)
 
 
 class UnderWay(bootsteps.Step):
@@ -31,8 +34,13 @@ def _at_once(later: Callable[..., Any]) -> Callable[..., Any]:
 
     def settle(operation: Any, *arguments: Any, **options: Any) -> Any:
         # Any thread may settle, on this transport.
-        if hasattr(operation.__self__.channel, "session"):
+        if not hasattr(operation.__self__.channel, "session"):
+            return later(operation, *arguments, **options)
+        try:
             return operation(*arguments, **options)
-        return later(operation, *arguments, **options)
+        except Exception:
+            # As Celery does for greenlets: in a thread nobody else would say it.
+            logger.exception("a message could not be settled")
+            return None
 
     return settle
