@@ -6,13 +6,12 @@ from typing import Any
 
 from celery import Celery
 
-import service.rediscluster  # noqa: F401  registers the URL schemes with kombu and Celery
 from service import fleet, routing
 from service.deadletters.step import drain_step
 from service.health.counting import CountingEvents
 from service.health.step import health_step
 from service.logs import logging_class
-from service.rediscluster.worker import BadMessages
+from service.rediscluster import BadMessages, UnderWay  # importing it registers the URL schemes with kombu and Celery
 from service.security import secure
 from service.settings import Settings
 from service.steps import Grace
@@ -40,6 +39,7 @@ def create_app(settings: Settings) -> Celery:
     )
     app.steps["consumer"].add(health_step(settings))
     app.steps["consumer"].add(BadMessages)
+    app.steps["consumer"].add(UnderWay)
     app.steps["worker"].add(Grace)
     secure(app, settings)
     if fleet.DEAD_LETTER_QUEUE.name in settings.queues:

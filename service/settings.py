@@ -23,7 +23,7 @@ PREFIX = "FLEET_"
 #: Exit code for a setting that was refused.
 EXIT_CONFIG = 2
 #: ECS stops a Fargate task at 120 s at the latest; what is left after the grace is for handing work back.
-MIN_GRACE, MAX_GRACE = 60, 115
+MIN_GRACE, MAX_GRACE = 60, 110
 
 DAY = 24 * 60 * 60
 

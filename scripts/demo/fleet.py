@@ -47,15 +47,16 @@ class Fleet:
 
     Attributes:
         tasks: Those that should run.
+        table: What differs from the rendered environment, for tasks that are started from now on.
     """
 
     def __init__(
         self, children: Children, services: Sequence[EcsService], table: tuple[Difference, ...], directory: Path
     ) -> None:
         self.tasks: list[Task] = []
+        self.table = table
         self._children = children
         self._services = services
-        self._table = table
         self._directory = directory
         self._started: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
@@ -72,7 +73,7 @@ class Fleet:
         name = f"{service.queue or service.role}-{self._started[service.name]}"
         directory = self._directory / name
         directory.mkdir()
-        environment = local_environment(self._table, service.environment, service.secrets, directory)
+        environment = local_environment(self.table, service.environment, service.secrets, directory)
         log = self._directory / f"{name}.log"
         child = self._children.start(name, service.command, environment, log, service.stop_timeout)
         task = Task(service, child, environment)

@@ -27,7 +27,7 @@ from service.settings import Settings
 STACK = "staging"
 #: The queue whose primary and whose worker will die: the busiest.
 BUSY = "data_queue"
-HEALTHY_SECONDS = 90.0
+HEALTHY_SECONDS = 300.0
 
 
 @dataclass(frozen=True)

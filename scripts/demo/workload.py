@@ -65,15 +65,17 @@ class Workload:
         reduced_id: The task whose result is the sum over all files.
     """
 
-    def __init__(self, app: Celery, files: Sequence[Path], website: str) -> None:
+    def __init__(self, app: Celery, files: Sequence[Path], website: str, share: float = 1.0) -> None:
         """Plan everything; nothing is published.
 
         Args:
             app: The client's app.
             files: Whose tokens are counted; each is a page of the website too.
             website: Where the pages are.
+            share: How many of the tasks that have nothing to do with files.
         """
         self._app = app
+        self._share = share
         self.files = files
         self.ids: dict[str, str] = {}
         self._chord = self._reduction()
@@ -121,18 +123,18 @@ class Workload:
             yield self._job(FETCH, (f"{website}/{number}",), _page(f"{website}/{number}", path))
 
     def _urgent(self) -> Iterator[Job]:
-        for number in range(URGENT):
+        for number in range(round(URGENT * self._share)):
             body = json.dumps({"kind": "order.paid", "number": number})
             # Every tenth was damaged on its way.
             args = (body, events.checksum(body if number % 10 else "damaged"))
             yield self._job(CHECK, args, functools.partial(events.check_event, *args))
 
     def _probes(self) -> Iterator[Job]:
-        for _ in range(PROBES):
+        for _ in range(round(PROBES * self._share)):
             yield self._job(PROBE, (), None)
 
     def _digests(self) -> Iterator[Job]:
-        for number in range(DIGESTS):
+        for number in range(round(DIGESTS * self._share)):
             text = self.files[number % len(self.files)].name * (number % 50 + 1)
             yield self._job(DIGEST, (text,), functools.partial(texts.digest_text, text))
 

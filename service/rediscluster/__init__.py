@@ -14,6 +14,7 @@ from .health import LeaseHealth, lease_health
 from .options import SCHEME, TLS_SCHEME, Options, parse
 from .session import close_all
 from .stats import BrokerInspector, PartStats, QueueStats
+from .underway import UnderWay
 from .worker import BadMessages
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Search",
     "Sighting",
     "TransportStats",
+    "UnderWay",
     "close_all",
     "lease_health",
     "parse",

@@ -7,6 +7,7 @@ every lease of the process would end: there its lines are left for the next cons
 from __future__ import annotations
 
 import logging
+import posix
 from collections import deque
 
 from .native import in_native_thread, locks_are_green
@@ -37,3 +38,11 @@ def write_left() -> None:
         except IndexError:
             return
         logging.getLogger(record.name).handle(record)
+
+
+def write_left_at_once() -> None:
+    """Write it to standard error without taking a lock: the process ends now, and no consumer comes any more."""
+    for record in list(_left):
+        for handler in logging.getLogger().handlers:
+            posix.write(2, f"{handler.format(record)}\n".encode())
+    _left.clear()

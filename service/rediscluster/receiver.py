@@ -137,7 +137,8 @@ class Receiver:
     def acked(self, queue: QueueKeys) -> None:
         """A delivery of the queue was settled: the ack can travel with the request for the next message."""
         consumed = False
-        for station in self._stations.values():
+        # Any thread may acknowledge.
+        for station in list(self._stations.values()):
             if station.queue == queue:
                 station.look = True
                 consumed = time.monotonic() >= station.rests_until

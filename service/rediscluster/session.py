@@ -27,7 +27,7 @@ from .errors import is_retryable
 from .keys import QueueKeys
 from .logs import logger_for
 from .naming import process_name
-from .native import Gate
+from .native import Gate, in_native_thread
 from .options import Options
 from .pump import Pump
 
@@ -108,6 +108,7 @@ class Session:
         self._watched: dict[str, weakref.ref[Any]] = {}
         self._dropped: deque[str] = deque()
         self.pump = Pump(self)
+        self._closing = Gate()
         self.broker.cluster.on_change = self.on_topology_change
 
     @property
@@ -409,27 +410,35 @@ class Session:
         return complete
 
     def close(self) -> None:
-        """Send the acks and give back the rest: the end of the process."""
+        """Send the acks and give back the rest: the end of the process. Any thread may call it."""
         if os.getpid() != self.pid:
             return
-        self.pump.stop()
-        ends = time.monotonic() + FAREWELL
+        # The main thread may be at it when its time is over.
+        with self._closing:
+            self.pump.stop()
+            # Under gevent and eventlet a connection belongs to the thread that made it.
+            broker = Broker(self.options) if in_native_thread() else self.broker
+            self._say_farewell(broker, time.monotonic() + FAREWELL)
+            broker.cluster.close()
+
+    def _say_farewell(self, broker: Broker, ends: float) -> None:
+        # First: what ends from now on goes back with the rest, and what ended before is acknowledged.
+        left = list(self.held.values())
+        self.held.clear()
         attempt = 0
         while self.unsent() and time.monotonic() < ends:
-            self.flush(self.broker)
+            self.flush(broker)
             if self.unsent():
                 time.sleep(backoff(attempt))
                 attempt += 1
         by_queue: dict[QueueKeys, list[str]] = {}
-        for delivery in list(self.held.values()):
+        for delivery in left:
             by_queue.setdefault(delivery.queue, []).append(delivery.ack.lease)
-        self.held.clear()
         for queue, leases in by_queue.items():
             try:
-                self.broker.release(queue, leases, lost=False, deadline=max(0.0, ends - time.monotonic()))
+                broker.release(queue, leases, lost=False, deadline=max(0.0, ends - time.monotonic()))
             except (exceptions.RedisError, OSError, NoQueueError) as error:
                 logger.warning("%d messages of %s come back when their leases end: %s", len(leases), queue.queue, error)
-        self.broker.cluster.close()
 
 
 def _returning(delivery: Delivery) -> Callable[[Broker], object]:

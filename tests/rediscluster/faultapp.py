@@ -13,8 +13,9 @@ from typing import Any
 from uuid import uuid4
 
 from celery import Celery, chord, signals
+from celery.exceptions import SoftTimeLimitExceeded
 
-import service.rediscluster  # noqa: F401  registers the URL schemes
+from service.rediscluster import UnderWay  # importing the package registers the URL schemes
 from service.rediscluster.once import Task
 
 #: The environment variable through which a worker learns its plan.
@@ -68,12 +69,13 @@ def make_app(plan: Plan) -> Celery:
         result_backend_thread_safe=True,
         **plan.conf,
     )
+    app.steps["consumer"].add(UnderWay)
     return app
 
 
 def add_tasks(app: Celery) -> None:
     """Register the tasks below; who only sends them needs their names."""
-    for function in (record, slow, wait, spin, die, total):
+    for function in (record, slow, wait, wait_for, cling, nap, spin, die, total):
         app.task(name=function.__name__)(function)
     app.task(name="again", bind=True, max_retries=2)(again)
     app.task(name="pay", once=True)(pay)
@@ -98,8 +100,8 @@ def note(event: str, number: int) -> None:
         os.close(descriptor)
 
 
-def record(number: int) -> int:
-    """Do nothing else."""
+def record(number: int, *_ballast: str) -> int:
+    """Do nothing else, however large the message."""
     note("began", number)
     note("done", number)
     return number
@@ -115,9 +117,42 @@ def slow(number: int, seconds: float) -> int:
 
 def wait(number: int) -> int:
     """End when the gate of this worker opens."""
+    return wait_for(number, str(WORKER))
+
+
+def wait_for(number: int, gate: str) -> int:
+    """End when a gate opens."""
     note("began", number)
-    while not my_plan().gate(WORKER).exists():
-        time.sleep(0.02)
+    try:
+        while not my_plan().gate(gate).exists():
+            time.sleep(0.02)
+    except SystemExit:
+        note("cut", number)
+        raise
+    note("done", number)
+    return number
+
+
+def cling(number: int) -> None:
+    """Never end, whoever asks for it."""
+    note("began", number)
+    while True:
+        try:
+            time.sleep(0.02)
+        except SystemExit:
+            note("cut", number)
+
+
+def nap(number: int, seconds: float, pause: float = 0.02) -> int:
+    """Wait for so long, whatever a soft limit says; without a pause, compute."""
+    note("began", number)
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        try:
+            if pause:
+                time.sleep(pause)
+        except SoftTimeLimitExceeded:
+            note("soft", number)
     note("done", number)
     return number
 

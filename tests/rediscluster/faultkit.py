@@ -11,11 +11,12 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
+from uuid import uuid4
 
 from kombu import Connection, Consumer, Producer, Queue
 
@@ -30,6 +31,8 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 #: Seconds that anything may take on a busy machine before the test gives up.
 PATIENCE = 45.0
+#: Seconds that a worker may take to start.
+START = 120.0
 
 
 def eventually(condition: Callable[[], T], what: str, within: float = PATIENCE) -> T:
@@ -113,19 +116,22 @@ class Worker:
         self, plan: Plan, pool: str = "prefork", concurrency: int = 2, *, mingle: bool = False, **environment: str
     ) -> None:
         """Start it; without mingle it is ready a second earlier."""
-        self.plan = plan
-        self.log = Path(plan.directory, f"worker-{time.monotonic_ns()}.log")
-        command = [sys.executable, "-m", "celery", "-A", f"{faultapp.__name__}:worker_app", "worker"]
+        command = ["celery", "-A", f"{faultapp.__name__}:worker_app", "worker"]
         command += ["-P", pool, "-c", str(concurrency), "-l", "INFO", "-n", f"{time.monotonic_ns()}@fault"]
         if not mingle:
             command.append("--without-mingle")
+        self._start(plan, command, os.environ | environment)
+
+    def _start(self, plan: Plan, module: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.plan = plan
+        self.log = Path(plan.directory, f"worker-{time.monotonic_ns()}.log")
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                command,
+                [sys.executable, "-m", *module],
                 cwd=ROOT,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {faultapp.PLAN: plan.dump()} | environment,
+                env={**environment, faultapp.PLAN: plan.dump()},
                 start_new_session=True,
             )
 
@@ -141,7 +147,7 @@ class Worker:
             assert self.process.poll() is None, f"the worker ended at once:\n{self.log.read_text()}"
             return any(entry.event == "ready" and entry.worker == self.pid for entry in read_ledger(self.plan))
 
-        eventually(ready, f"worker {self.pid} is ready, see {self.log}")
+        eventually(ready, f"worker {self.pid} is ready, see {self.log}", START)
         return self
 
     def signal_group(self, number: signal.Signals) -> None:
@@ -176,10 +182,11 @@ class Worker:
 
 
 class Workers:
-    """Starts workers, and leaves none behind."""
+    """Starts workers of a kind, and leaves none behind."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Callable[..., Worker] = Worker) -> None:
         self.all: list[Worker] = []
+        self._kind = kind
 
     def __call__(self, plan: Plan, *args: Any, **kwargs: Any) -> Worker:
         """Start one and wait until it consumes."""
@@ -187,7 +194,7 @@ class Workers:
 
     def launch(self, plan: Plan, *args: Any, **kwargs: Any) -> Worker:
         """Start one."""
-        worker = Worker(plan, *args, **kwargs)
+        worker = self._kind(plan, *args, **kwargs)
         self.all.append(worker)
         return worker
 
@@ -212,6 +219,14 @@ def take_all(url: str, queue: str) -> list[Delivery]:
     with direct(url, queue) as (broker, keys):
         taken = broker.settle(keys, "inspection", 10_000, 1).deliveries
         broker.settle(keys, "inspection", 0, 1, [delivery.ack for delivery in taken])
+        return taken
+
+
+def waiting(url: str, queue: str, **options: Any) -> list[Delivery]:
+    """Everything that is ready in a queue, in its order; it is taken and given back to its place."""
+    with direct(url, queue, **options) as (broker, keys):
+        taken = broker.settle(keys, uuid4().hex, 10_000, 1).deliveries
+        broker.release(keys, [delivery.ack.lease for delivery in taken], lost=False)
         return taken
 
 

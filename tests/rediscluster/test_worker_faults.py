@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psutil
 import pytest
 from celery import Celery
 from kombu import Connection, Producer, Queue
@@ -18,10 +22,13 @@ from kombu import Connection, Producer, Queue
 from scripts.localcluster import LocalCluster
 from service.rediscluster import BrokerInspector
 from tests.rediscluster.faultapp import Plan, make_app
-from tests.rediscluster.faultkit import ROOT, Workers, direct, eventually, read_ledger, take_all, verdict
+from tests.rediscluster.faultkit import PATIENCE, ROOT, Workers, direct, eventually, read_ledger, take_all, verdict
 
 #: Seconds: as short as a busy machine allows, three renewals in each.
 LEASE = 3.0
+
+#: Warm stops, and tasks that are sent before each.
+STOPS, PER_STOP = 8, 100
 
 MakePlan = Callable[..., Plan]
 
@@ -201,6 +208,61 @@ def test_a_stopped_worker_gives_back_what_it_did_not_finish(
     assert len(done(plan)) + len(back) == 6, f"{told}; only {len(back)} came back"
     assert not (way == "cold" and done(plan)), told
     assert [delivery.losses for delivery in back] == [0] * len(back), f"{told}; a return at shutdown must not count"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_warm_stops_in_the_moment_of_dispatch_run_nothing_twice(make_plan: MakePlan, workers: Workers) -> None:
+    # Tasks of no length: at any moment a pool process is being given one.
+    plan = make_plan(lease=600)
+    app = make_app(plan)
+    following = workers.launch(plan, concurrency=4)
+    for stop in range(STOPS):
+        send(app, "record", range(PER_STOP * stop, PER_STOP * (stop + 1)))
+        current = following.wait_ready()
+        following = workers.launch(plan, concurrency=4)
+        wanted = PER_STOP * (stop + 1) // (STOPS + 1)
+        eventually(lambda: len(current.began()) >= wanted, "the worker is busy")  # noqa: B023
+        assert current.stop() == 0
+        log = current.log.read_text()
+        assert "could not ensure all messages were consumed" not in log, f"a process waited for the end of time:\n{log}"
+    following.wait_ready()
+    sent = range(PER_STOP * STOPS)
+    eventually(lambda: not verdict("", sent, plan).lost, "all tasks are done", 4 * PATIENCE)
+    verdict(f"{STOPS} warm stops under load", sent, plan, "began").demand()
+
+
+def test_a_large_task_of_which_a_process_has_a_part_is_finished(
+    make_plan: MakePlan, workers: Workers, inspector: BrokerInspector
+) -> None:
+    plan = make_plan(lease=600)
+    app = make_app(plan)
+    worker = workers(plan, concurrency=1)
+    app.send_task("record", (0,), ignore_result=True)
+    eventually(lambda: done(plan) == {0}, "its process has started")
+    (process,) = psutil.Process(worker.pid).children()
+    process.suspend()
+    # More than its pipe holds.
+    app.send_task("record", (1, "x" * 1_000_000), ignore_result=True)
+    eventually(lambda: inspector.stats(plan.queue).leased == 1, "the worker has the task")
+    eventually(lambda: pipe_is_full(process.pid), "the process has a part of it")
+    worker.process.send_signal(signal.SIGTERM)
+    eventually(lambda: "Warm shutdown" in worker.log.read_text(), "the worker was told to stop")
+    process.resume()
+    assert worker.wait() == 0
+    assert [entry.event for entry in read_ledger(plan) if entry.number == 1] == ["began", "done"]
+    assert (inspector.stats(plan.queue).depth, inspector.stats(plan.queue).leased) == (0, 0)
+
+
+def pipe_is_full(process: int) -> bool:
+    """Whether more waits in a pipe of the process than an ordinary task takes."""
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
+        if str(descriptor.readlink()).startswith("pipe:"):
+            with contextlib.suppress(OSError), descriptor.open("rb", buffering=0) as pipe:
+                waiting = fcntl.ioctl(pipe, termios.FIONREAD, bytes(4))
+                if int.from_bytes(waiting, sys.byteorder) > 16_000:
+                    return True
+    return False
 
 
 HOLD = """

@@ -17,7 +17,7 @@ from scripts.localcluster import LocalCluster
 from service.app import create_app
 from service.settings import Settings
 
-HEALTHY_SECONDS = 30.0
+HEALTHY_SECONDS = 90.0
 
 
 def environment(cluster: LocalCluster, directory: Path, **variables: str) -> dict[str, str]:

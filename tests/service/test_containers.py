@@ -13,10 +13,12 @@ from scripts.demo.cloudwatch import CREDENTIALS, maximum
 from scripts.localcluster import LocalCluster
 from service import fleet
 from service.rediscluster import BrokerInspector
+from service.steps import EXIT_COLD
 from service.work import tokens
 from tests.service.running import client, container, environment, wait_for_file
 
 HELD = "tests.service.held_task"
+POOLS = ["prefork", "gevent", "threads", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("eventlet", "solo"))]
 
 
 @pytest.mark.parametrize("pool", ["prefork", "gevent", "threads"])
@@ -47,7 +49,7 @@ def test_a_worker_serves_every_queue(cluster: LocalCluster, tmp_path: Path, pool
     assert cluster.password not in worker.log.read_text()
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent", "threads"])
+@pytest.mark.parametrize("pool", POOLS)
 def test_sigterm_lets_a_running_task_end(cluster: LocalCluster, tmp_path: Path, pool: str) -> None:
     app = client(cluster)
     values = environment(
@@ -60,11 +62,11 @@ def test_sigterm_lets_a_running_task_end(cluster: LocalCluster, tmp_path: Path, 
         worker.process.terminate()
         (tmp_path / "release").touch()
         # Long before the grace is over: nothing runs any more.
-        assert worker.process.wait(20) == 0
+        assert worker.process.wait(60) == 0
     assert running.get(timeout=5) == "ended"
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent", "threads"])
+@pytest.mark.parametrize("pool", POOLS)
 def test_a_task_that_outlasts_the_grace_is_given_back(cluster: LocalCluster, tmp_path: Path, pool: str) -> None:
     app = client(cluster)
     inspector = BrokerInspector(app.conf.broker_url, app.conf.broker_transport_options)
@@ -75,7 +77,7 @@ def test_a_task_that_outlasts_the_grace_is_given_back(cluster: LocalCluster, tmp
         worker.wait_healthy()
         app.send_task(f"{HELD}.hold", args=(str(tmp_path),), queue="data_queue")
         wait_for_file(tmp_path / "started")
-        worker.stop(20)
+        assert worker.stop(60) == EXIT_COLD
     stats = inspector.stats("data_queue")
     inspector.close()
     app.control.purge()

@@ -78,7 +78,7 @@ def test_results_can_have_a_cluster_of_their_own(monkeypatch: Env) -> None:
         ("FLEET_POOL", "forks", "'prefork', 'gevent'"),
         ("FLEET_ENVIRONMENT", "dev", "'staging' or 'prod'"),
         ("FLEET_SHUTDOWN_GRACE", "59", "greater than or equal to 60"),
-        ("FLEET_SHUTDOWN_GRACE", "120", "less than or equal to 115"),
+        ("FLEET_SHUTDOWN_GRACE", "120", "less than or equal to 110"),
         ("FLEET_REDIS_PORT", "70000", "65535"),
         ("FLEET_TASK_MODULES", "shop tasks", "dotted name"),
         ("FLEET_TIME_LIMIT", "10", "above FLEET_SOFT_TIME_LIMIT=3300"),
