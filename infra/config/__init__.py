@@ -3,7 +3,7 @@
 from infra.config.load import ConfigError, load
 from infra.config.model import Fleet, Image
 from infra.config.network import Network
-from infra.config.redis import Redis
+from infra.config.redis import Cluster, Redis
 from infra.config.tasks import Queue, Task
 
-__all__ = ["ConfigError", "Fleet", "Image", "Network", "Queue", "Redis", "Task", "load"]
+__all__ = ["Cluster", "ConfigError", "Fleet", "Image", "Network", "Queue", "Redis", "Task", "load"]

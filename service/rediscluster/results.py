@@ -152,6 +152,10 @@ class ResultConsumer(BaseResultConsumer):
     def _repair(self) -> list[bytes] | None:
         """Subscribe what lost its subscription and read it; read slowly what should have come. None: nothing to do."""
         now = time.monotonic()
+        lifetime = self.backend.options.connection_lifetime
+        for address, connection in list(self._connections.items()):
+            if connection.expired(lifetime):
+                self._drop(address)
         lost = [key for key, address in self._pending.items() if address is None]
         if lost and now >= self._subscribe_at:
             self._subscribe(lost)
