@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.iam import CONNECTION_SECONDS, iam_credentials
 from service.settings import Settings
 
 
@@ -23,6 +22,9 @@ def result_options(settings: Settings) -> dict[str, Any]:
 def _options(settings: Settings, user: str | None, group: str | None) -> dict[str, Any]:
     options: dict[str, Any] = {"ssl_ca_certs": str(settings.redis_ca_file)} if settings.redis_ca_file else {}
     if settings.redis_auth == "iam":
+        # botocore takes longer to import than all else that a worker needs.
+        from service.iam import CONNECTION_SECONDS, iam_credentials
+
         options |= {
             "credential_provider": iam_credentials(user or "", group or "", settings.aws_region),
             "connection_lifetime": CONNECTION_SECONDS,

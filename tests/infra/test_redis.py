@@ -36,9 +36,9 @@ def test_encrypted_at_rest_and_on_the_wire(stack: Render) -> None:
 
 def test_the_default_user_is_shut_and_both_are_in_the_group(stack: Render) -> None:
     users = {user.inputs["userName"]: user for user in stack.of_type("elasticache/user:User")}
-    assert set(users) == {"default", "workers"}
+    assert set(users) == {"default", workers := redis_user_name(stack)}
     assert users["default"].inputs["accessString"] == "off -@all"
-    assert users["workers"].inputs["accessString"] == REDIS_ACCESS_STRING
+    assert users[workers].inputs["accessString"] == REDIS_ACCESS_STRING
     (group,) = stack.of_type("elasticache/userGroup:UserGroup")
     assert set(group.inputs["userIds"]) == {user.inputs["userId"] for user in users.values()}
     assert stack.one("ReplicationGroup").inputs["userGroupIds"] == [group.inputs["userGroupId"]]
@@ -49,13 +49,13 @@ def test_the_default_user_is_shut_and_both_are_in_the_group(stack: Render) -> No
 
 def test_the_services_use_that_user_that_password_and_that_endpoint(stack: Render) -> None:
     version = stack.one("SecretVersion")
-    password = stack.one("RandomPassword", "workers-password")
+    password = stack.one("RandomPassword", "redis-workers-password-1")
     assert version.property_dependencies["secretString"] == [password.urn]
-    user = stack.one("elasticache/user:User", "workers")
+    user = stack.one("elasticache/user:User", "redis-workers")
     assert user.property_dependencies["authenticationMode"] == [password.urn]
     for service in services(stack):
-        assert service.secrets["FLEET_REDIS_PASSWORD"] == version.inputs["secretId"]
-        assert service.environment["FLEET_REDIS_USERNAME"] == redis_user_name(stack) == "workers"
+        assert service.secrets["FLEET_REDIS_PASSWORD"] == f"{version.inputs['secretId']}:::redis-password.versionId"
+        assert service.environment["FLEET_REDIS_USERNAME"] == redis_user_name(stack)
         assert service.environment["FLEET_REDIS_HOST"].startswith("clustercfg.")
         assert service.environment["FLEET_REDIS_TLS"] == "true"
     assert redis_access_string(stack) == REDIS_ACCESS_STRING
