@@ -66,9 +66,7 @@ _COMMANDS: Final = (
     "+readonly +readwrite +time"
 )
 #: What the workers' Redis user may do: their keys and channels, the commands they use.
-REDIS_ACCESS_STRING: Final = (
-    f"on ~{BROKER_PREFIX}* ~{RESULT_PREFIX}* resetchannels &{RESULT_PREFIX}* {_COMMANDS}"
-)
+REDIS_ACCESS_STRING: Final = f"on ~{BROKER_PREFIX}* ~{RESULT_PREFIX}* resetchannels &{RESULT_PREFIX}* {_COMMANDS}"
 #: The same where the results have a cluster of their own: in the broker's, and in that of the results.
 BROKER_ACCESS_STRING: Final = f"on ~{BROKER_PREFIX}* resetchannels {_COMMANDS}"
 RESULT_ACCESS_STRING: Final = f"on ~{RESULT_PREFIX}* resetchannels &{RESULT_PREFIX}* {_COMMANDS}"

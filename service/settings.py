@@ -93,8 +93,12 @@ class Settings(BaseSettings):
     redis_group: str | None = Field(None, validate_default=True, description="Replication group that IAM signs for.")
     result_redis_host: str | None = Field(None, description="A cluster of its own for the results.")
     result_redis_port: int = Field(fleet.REDIS_PORT, ge=1, le=65535, description="Its port; TLS as above.")
-    result_redis_username: str | None = Field(None, validate_default=True, description="User there; as above if left out.")
-    result_redis_password: SecretStr | None = Field(None, validate_default=True, description="The user's password there.")
+    result_redis_username: str | None = Field(
+        None, validate_default=True, description="User there; as above if left out."
+    )
+    result_redis_password: SecretStr | None = Field(
+        None, validate_default=True, description="The user's password there."
+    )
     result_redis_group: str | None = Field(None, validate_default=True, description="Its replication group.")
 
     lease: int = Field(60, ge=5, le=3600, description="Seconds until a dead worker's tasks are taken over.")

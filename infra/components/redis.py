@@ -62,8 +62,9 @@ class Redis(pulumi.ComponentResource):
         """Create the clusters."""
         super().__init__("celery-fleet:index:Redis", name, None, opts)
         self._args = args
-        self.environment, self.secrets, self.statements = {"FLEET_REDIS_AUTH": args.settings.authentication}, {}, []
-        self.alarms, self.nodes = [], {}
+        self.environment, self.secrets, self.statements, self.alarms, self.nodes = {}, {}, [], [], {}
+        if args.settings.authentication != "password":
+            self.environment["FLEET_REDIS_AUTH"] = args.settings.authentication
         names, results = args.scope.names, args.settings.results
         if results is None:
             self.broker = self._cluster("", names.redis, args.settings, "Broker and results", REDIS_ACCESS_STRING)

@@ -164,7 +164,10 @@ class FargateService(pulumi.ComponentResource):
             for index, arn in enumerate(self._args.policies)
         ]
         own = aws.iam.RolePolicy(
-            f"{self._name}-task", role=role.name, policy=policy([*self._platform.statements, *self._args.statements]), opts=self._child
+            f"{self._name}-task",
+            role=role.name,
+            policy=policy([*self._platform.statements, *self._args.statements]),
+            opts=self._child,
         )
         return role, [*grants, own]
 

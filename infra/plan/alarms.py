@@ -187,7 +187,12 @@ def redis_alarms(part: str, nodes: Sequence[str], memory_percent: int, cpu_perce
         cpu_percent: Of a node's engine thread.
     """
     table = (
-        ("memory", "DatabaseMemoryUsagePercentage", memory_percent, "nothing is evicted, a full node refuses messages or results"),
+        (
+            "memory",
+            "DatabaseMemoryUsagePercentage",
+            memory_percent,
+            "nothing is evicted, a full node refuses messages or results",
+        ),
         ("cpu", "EngineCPUUtilization", cpu_percent, "the one engine thread is busy; add shards"),
         ("evictions", "Evictions", 0, "the eviction policy is not noeviction any more and work gets lost"),
         ("connections", "CurrConnections", 50000, "the limit is 65000; look for clients that leak connections"),

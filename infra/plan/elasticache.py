@@ -46,7 +46,9 @@ def check_node_type(node_type: str) -> str:
     if kind in GONE_FAMILIES:
         raise ValueError(f"{node_type} cannot be created any more; take cache.m7g.large or cache.t4g.small")
     if kind.endswith("gd"):
-        raise ValueError(f"{node_type} moves what waits long to disk, which is queued work; take {_undisked(node_type)}")
+        raise ValueError(
+            f"{node_type} moves what waits long to disk, which is queued work; take {_undisked(node_type)}"
+        )
     return node_type
 
 

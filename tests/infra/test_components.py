@@ -61,7 +61,12 @@ class Recorder(mocks.Mocks):
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         self.registered[args.typ, args.name] = args.inputs
-        outputs = {"arn": f"arn:{args.name}", "configurationEndpointAddress": "host", "secretArn": "arn:secret", "versionId": "7"}
+        outputs = {
+            "arn": f"arn:{args.name}",
+            "configurationEndpointAddress": "host",
+            "secretArn": "arn:secret",
+            "versionId": "7",
+        }
         return f"{args.name}-id", {**args.inputs, **outputs}
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
