@@ -24,7 +24,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 TOKEN_SECONDS: Final = 900
 #: Seconds for which one is used here: what is left is for clocks that differ, and for a slow log-in.
 USED_SECONDS: Final = 600
-#: ElastiCache cuts a connection twelve hours after its last log-in; ours end before, when nothing runs on them.
+#: ElastiCache cuts a connection twelve hours after its last log-in; one in use is replaced before that, between two
+#: commands. One that nobody uses is cut, and found closed when it is wanted.
 CONNECTION_SECONDS: Final = 11 * 3600
 
 _SERVICE: Final = "elasticache"

@@ -109,7 +109,7 @@ INHERITED: Final = tuple(str(field.alias) for field in Cluster.model_fields.valu
 
 
 def derive(section: dict[str, Any]) -> dict[str, Any]:
-    """Return the section `redis` with what follows from the rest: versions, and what the results' cluster leaves open."""
+    """Return the section `redis` with what follows from the rest: versions, what the results' cluster leaves open."""
     whole = _version(section)
     results = whole.get("results")
     if isinstance(results, dict):

@@ -117,7 +117,7 @@ def complaints(document: object, stack: str = "staging") -> list[str]:
         ),
         (
             {"redis": {"nodeType": "cache.r6gd.xlarge"}},
-            "redis.nodeType: cache.r6gd.xlarge moves what waits long to disk, which is queued work; take cache.r6g.xlarge",
+            "redis.nodeType: cache.r6gd.xlarge moves what waits long to disk, which is queued work; take ",
         ),
         ({"redis": {"nodeType": "cache.m3.large"}}, "redis.nodeType: cache.m3.large cannot be created any more; take "),
         ({"redis": {"engine": "memcached"}}, "redis.engine: \"memcached\" is wrong; it should be 'redis' or 'valkey'"),

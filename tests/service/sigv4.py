@@ -24,13 +24,16 @@ def elasticache_token(
         "X-Amz-SignedHeaders": "host",
         **({"X-Amz-Security-Token": session} if session else {}),
     }
-    query = "&".join(f"{quote(name, safe='')}={quote(parameters[name], safe='')}" for name in sorted(parameters))
-    request = "\n".join(["GET", "/", query, f"host:{group}", "", "host", hashlib.sha256(b"").hexdigest()])
+    pairs = [f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parameters.items()]
+    # Signed in alphabetical order, sent in any.
+    request = "\n".join(
+        ["GET", "/", "&".join(sorted(pairs)), f"host:{group}", "", "host", hashlib.sha256(b"").hexdigest()]
+    )
     to_sign = "\n".join(["AWS4-HMAC-SHA256", stamp, where, hashlib.sha256(request.encode()).hexdigest()])
     signing = f"AWS4{secret}".encode()
     for part in where.split("/"):
         signing = _mac(signing, part)
-    return f"{group}/?{query}&X-Amz-Signature={_mac(signing, to_sign).hex()}"
+    return f"{group}/?{'&'.join(pairs)}&X-Amz-Signature={_mac(signing, to_sign).hex()}"
 
 
 def _mac(key: bytes, text: str) -> bytes:

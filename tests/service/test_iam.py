@@ -58,7 +58,7 @@ def test_the_token_is_what_aws_documents(clock: Clock) -> None:
     expected = elasticache_token(
         user="fleet-workers", group="fleet", region="eu-central-1", key=KEY, secret=SECRET, at=NOW
     )
-    assert dict(parse_qsl(expected.partition("/?")[2])) == parameters, "signature and all"
+    assert token == expected, "signature and all"
 
 
 def test_the_credentials_of_a_role_are_named_in_the_token(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_the_credentials_of_a_role_are_named_in_the_token(clock: Clock, monkeypa
     expected = elasticache_token(
         user="u", group="g", region="eu-central-1", key=KEY, secret=SECRET, at=NOW, session=SESSION
     )
-    assert dict(parse_qsl(token)) == dict(parse_qsl(expected))
+    assert token == expected
 
 
 def test_the_region_may_come_from_aws_own_variables(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_while_aws_is_silent_a_token_is_used_as_long_as_it_holds(clock: Clock, m
     clock.seconds += TOKEN_SECONDS - 1
     assert credentials.get_credentials() == first
     clock.seconds += 1
-    with pytest.raises(RedisConnectionError, match="no token for Redis user u.*no answer") as caught:
+    with pytest.raises(RedisConnectionError, match=r"no token for Redis user u.*no answer") as caught:
         credentials.get_credentials()
     assert is_retryable(caught.value), "a worker tries again instead of ending"
 
