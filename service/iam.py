@@ -51,7 +51,8 @@ class IamCredentials(CredentialProvider):
             clock: Seconds, from any start.
         """
         self._user, self._group, self._region, self._clock = user, group, region, clock
-        self._signer: tuple[int, RequestSigner] | None = None
+        # With its session: of that the signer holds a weak reference only.
+        self._signer: tuple[int, RequestSigner, botocore.session.Session] | None = None
         self._token: tuple[float, str] | None = None
 
     def get_credentials(self) -> tuple[str, str]:
@@ -91,7 +92,7 @@ class IamCredentials(CredentialProvider):
                 session.get_credentials(),
                 session.get_component("event_emitter"),
             )
-            self._signer = (os.getpid(), signer)
+            self._signer = (os.getpid(), signer, session)
         return self._signer[1]
 
 

@@ -10,13 +10,17 @@ from uuid import uuid4
 from celery.backends.redis import CHORD_PART_RETURN_LUA, RedisBackend  # type: ignore[attr-defined] # not in the stubs
 from celery.exceptions import ImproperlyConfigured
 from kombu.utils.objects import cached_property
+from redis import exceptions
 
 from .cluster import Cluster
-from .errors import CONNECTION_ERRORS, ConfigurationError
+from .errors import CONNECTION_ERRORS, ClusterUnavailableError, ConfigurationError
 from .keys import group_key, task_key
+from .logs import logger_for
 from .options import Options, masked, parse
 from .results import ResultConsumer
 from .scripts import Script, load, script, source
+
+logger = logger_for(__name__)
 
 #: What result keys start with unless the option `key_prefix` says otherwise.
 DEFAULT_PREFIX = "result:"
@@ -115,6 +119,8 @@ class ClusterBackend(RedisBackend):
     supports_result_compression = True
 
     app: Any
+    #: Whether the last result found no place, so that the next is offered once and not for `retry_deadline` seconds.
+    homeless: bool = False
     expires: int | None
     options: Options
     result_consumer: Any
@@ -189,6 +195,29 @@ class ClusterBackend(RedisBackend):
 
         return counted
 
+    def store_result(
+        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
+    ) -> Any:
+        """Store a state of a task.
+
+        A worker whose task has run goes on without the result if there is no place for it within `retry_deadline`: the
+        task is done, its chain is under way, and a full or lost cluster of results must not hold up the queues.
+
+        Raises:
+            redis.exceptions.OutOfMemoryError: The memory is full, still so at the deadline, and no worker asks.
+            ClusterUnavailableError: As above: not served.
+        """
+        try:
+            stored = super().store_result(task_id, result, state, traceback=traceback, request=request, **kwargs)
+        except (exceptions.OutOfMemoryError, ClusterUnavailableError) as error:
+            if request is None:
+                raise
+            self.homeless = True
+            logger.error("result of %s[%s] is lost: %s", getattr(request, "task", None), task_id, error)
+            return result
+        self.homeless = False
+        return stored
+
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
     ) -> Any:
@@ -207,7 +236,8 @@ class ClusterBackend(RedisBackend):
 
     def _set(self, key: str, value: Any, expires: int | None = None) -> None:
         seconds = self.expires if expires is None else expires
-        self.client.cluster.script(load("store"), [key], lambda _: (value, int(seconds or 0)))
+        deadline = 0.0 if self.homeless else None
+        self.client.cluster.script(load("store"), [key], lambda _: (value, int(seconds or 0)), deadline)
 
     def _get_result_meta(self, result: Any, state: str, traceback: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         meta = super()._get_result_meta(result, state, traceback, request, *args, **kwargs)  # type: ignore[misc] # not in the stubs
