@@ -13,7 +13,7 @@ from tests.service.sigv4 import elasticache_token
 
 REGION, KEY, SECRET, SESSION = "eu-central-1", "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "session/+="
 #: Seconds for which tokens are taken here; ElastiCache's are 900.
-ACCEPTED = 12
+ACCEPTED = 30
 #: Seconds that are prepared for.
 AHEAD = 5
 

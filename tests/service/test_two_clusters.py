@@ -113,7 +113,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         wait_for_everything(settings)
         app = create_app(settings)
         with container("worker", variables, directory) as worker:
-            worker.wait_healthy()
+            eventually(worker.healthy, "the worker is healthy")
             yield Stage(broker, results, settings, app, worker, directory)
         app.close()
 
