@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 import botocore.session
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.model import ServiceId
 from botocore.signers import RequestSigner
 from redis.credentials import CredentialProvider
@@ -84,12 +84,15 @@ class IamCredentials(CredentialProvider):
         if self._signer is None or self._signer[0] != os.getpid():
             # A forked child's could hold a lock whose thread it has not.
             session = botocore.session.get_session()
+            credentials = session.get_credentials()
+            if credentials is None:
+                raise NoCredentialsError
             signer = RequestSigner(
                 ServiceId(_SERVICE),
                 self._region or session.get_config_variable("region"),
                 _SERVICE,
                 "v4",
-                session.get_credentials(),
+                credentials,
                 session.get_component("event_emitter"),
             )
             self._signer = (os.getpid(), signer, session)

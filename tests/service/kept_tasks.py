@@ -17,6 +17,11 @@ def note(number: int, directory: str) -> int:
 
 
 @shared_task
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@shared_task
 def hold(number: int, directory: str) -> int:
     """Run until a file is there."""
     Path(directory, f"held-{number}").touch()

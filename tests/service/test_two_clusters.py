@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, chord
 from kombu.exceptions import OperationalError
 from pydantic import SecretStr
 from redis import exceptions
@@ -170,6 +170,24 @@ def test_a_full_cluster_of_results_stops_no_task_and_loses_their_results(stage: 
     # What comes later is stored again.
     later = stage.send("note", *range(60, 64))
     assert {number: result.get(timeout=PATIENCE) for number, result in later.items()} == {n: 2 * n for n in later}
+
+
+@pytest.mark.timeout(600)
+def test_a_part_of_a_chord_that_cannot_be_counted_is_dead(stage: Stage) -> None:
+    held = stage.directory / "chord"
+    held.mkdir()
+    parts = [stage.app.signature(f"{TASKS}.hold", [number, str(held)]) for number in (1, 2)]
+    chord(parts, app=stage.app)(stage.app.signature(f"{TASKS}.total"))
+    eventually(lambda: all((held / f"held-{number}").exists() for number in (1, 2)), "both parts run")
+    with full(stage.results):
+        (held / "let-go").touch()
+        eventually(lambda: stage.queue().dead == 2, "both are dead")
+        assert stage.worker.healthy()
+        with pytest.raises(exceptions.OutOfMemoryError):
+            impatient = create_app(stage.settings)
+            impatient.conf.result_backend_transport_options["retry_deadline"] = 1
+            chord(parts, app=impatient)(impatient.signature(f"{TASKS}.total"))
+    assert stage.queue().leased == 0
 
 
 @pytest.mark.timeout(600)
