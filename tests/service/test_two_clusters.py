@@ -183,9 +183,9 @@ def test_a_part_of_a_chord_that_cannot_be_counted_is_dead(stage: Stage) -> None:
         (held / "let-go").touch()
         eventually(lambda: stage.queue().dead == 2, "both are dead")
         assert stage.worker.healthy()
+        impatient = create_app(stage.settings)
+        impatient.conf.result_backend_transport_options["retry_deadline"] = 1
         with pytest.raises(exceptions.OutOfMemoryError):
-            impatient = create_app(stage.settings)
-            impatient.conf.result_backend_transport_options["retry_deadline"] = 1
             chord(parts, app=impatient)(impatient.signature(f"{TASKS}.total"))
     assert stage.queue().leased == 0
 
