@@ -21,10 +21,10 @@ from infra.components.redis import Redis, RedisArgs
 from infra.components.service import Platform
 from infra.components.worker import QueueWorker, QueueWorkerArgs
 from infra.plan import environment
-from infra.plan.alarms import event_alarms, publisher_alarm, queue_alarms, redis_alarms
-from infra.plan.names import Names, hyphens, redis_nodes
+from infra.plan.alarms import event_alarms, publisher_alarm, queue_alarms
+from infra.plan.names import Names, hyphens
 from infra.plan.tags import Tags
-from service.fleet import DEAD_LETTER_QUEUE, QUEUES
+from service.fleet import DEAD_LETTER_QUEUE, QUEUES, REDIS_PORT
 
 ARCHITECTURES: Final = {"linux/amd64": "X86_64", "linux/arm64": "ARM64"}
 
@@ -72,8 +72,9 @@ def build(here: Scope, settings: config.Fleet) -> None:
         subnet_ids=network.private_subnet_ids,
         security_group_id=network.tasks_security_group_id,
         key_arn=key.arn,
-        environment=environment.common(settings, names.stack, here.region, redis.host, redis.port, redis.user_name),
-        secrets={"FLEET_REDIS_PASSWORD": redis.password_arn},
+        environment={**environment.common(settings, names.stack, here.region), **redis.environment},
+        secrets=redis.secrets,
+        statements=redis.statements,
         log_days=log_days,
         stop_timeout=settings.shutdown.stop_timeout,
         exec_log_arn=cluster.exec_log_arn if settings.exec else None,
@@ -101,7 +102,6 @@ def build(here: Scope, settings: config.Fleet) -> None:
     }
 
     services = {queue: names.of(queue) for queue in workers}
-    nodes = redis_nodes(names.redis, settings.redis.shards, settings.redis.replicas)
     Alarms(
         "stack",
         AlarmsArgs(
@@ -109,7 +109,7 @@ def build(here: Scope, settings: config.Fleet) -> None:
             [
                 publisher_alarm(names.stack),
                 *event_alarms(names, settings.alarms.restarts),
-                *redis_alarms(nodes, settings.redis.memory_alarm, settings.redis.cpu_alarm),
+                *redis.alarms,
                 *(
                     alarm
                     for queue, service in services.items()
@@ -129,7 +129,7 @@ def build(here: Scope, settings: config.Fleet) -> None:
         ),
     )
     Events("events", EventsArgs(here, cluster.arn, cluster.name, topic))
-    board = Dashboard("dashboard", DashboardArgs(here, cluster.name, services, names.of("monitor"), nodes))
+    board = Dashboard("dashboard", DashboardArgs(here, cluster.name, services, names.of("monitor"), redis.nodes))
 
     pulumi.export("vpc", network.vpc_id)
     pulumi.export("privateSubnets", network.private_subnet_ids)
@@ -138,10 +138,17 @@ def build(here: Scope, settings: config.Fleet) -> None:
     pulumi.export("cluster", cluster.name)
     pulumi.export("services", {queue: worker.service.name for queue, worker in workers.items()})
     pulumi.export("monitor", monitor.service.name)
-    pulumi.export("redisHost", redis.host)
-    pulumi.export("redisPort", redis.port)
-    pulumi.export("redisUser", redis.user_name)
-    pulumi.export("redisPasswordSecret", redis.password_arn)
+    pulumi.export("redisHost", redis.broker.host)
+    pulumi.export("redisPort", REDIS_PORT)
+    pulumi.export("redisUser", names.redis.user)
+    # None with IAM, whose tokens are signed for the group.
+    pulumi.export("redisPasswordSecret", redis.broker.secret_arn)
+    pulumi.export("redisGroup", names.redis.group)
+    if redis.results is not None:
+        pulumi.export("resultsHost", redis.results.host)
+        pulumi.export("resultsUser", names.redis_results.user)
+        pulumi.export("resultsPasswordSecret", redis.results.secret_arn)
+        pulumi.export("resultsGroup", names.redis_results.group)
     pulumi.export("image", image.digest)
     pulumi.export("lettersTable", letters.table_name)
     pulumi.export("lettersBucket", letters.bucket_name)

@@ -7,6 +7,7 @@ from typing import Any
 from celery import Celery
 
 from service import fleet, routing
+from service.connection import broker_options, result_options
 from service.deadletters.step import drain_step
 from service.health.counting import CountingEvents
 from service.health.step import health_step
@@ -51,7 +52,7 @@ def _connection(settings: Settings) -> dict[str, Any]:
     return {
         "broker_url": settings.broker_url,
         "broker_transport_options": {
-            **settings.tls_options,
+            **broker_options(settings),
             "key_prefix": fleet.BROKER_PREFIX,
             "lease": settings.lease,
             "message_limit": settings.message_limit,
@@ -100,7 +101,7 @@ def _worker(settings: Settings) -> dict[str, Any]:
 def _results(settings: Settings) -> dict[str, Any]:
     return {
         "result_backend": settings.result_url,
-        "result_backend_transport_options": {**settings.tls_options, "key_prefix": fleet.RESULT_PREFIX},
+        "result_backend_transport_options": {**result_options(settings), "key_prefix": fleet.RESULT_PREFIX},
         "result_expires": settings.result_expires,
         "result_compression": "gzip",
         # Otherwise every thread, with gevent every task, opens connections of its own: slower than most tasks.

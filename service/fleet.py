@@ -56,16 +56,20 @@ REDIS_PORT: Final = 6379
 BROKER_PREFIX: Final = "broker:"
 RESULT_PREFIX: Final = "result:"
 
-#: What the workers' Redis user may do: their keys and channels, the commands they use, nothing administrative.
+#: The commands that the workers use, nothing administrative, and nothing that ElastiCache forbids.
 #: Commands are added one by one so that a new need shows up as a NOPERM in the tests.
-REDIS_ACCESS_STRING: Final = (
-    f"on ~{BROKER_PREFIX}* ~{RESULT_PREFIX}* resetchannels &{RESULT_PREFIX}* -@all "
-    "+@connection +@read +@write -@dangerous -function +eval +evalsha +script|load "
+_COMMANDS: Final = (
+    "-@all +@connection +@read +@write -@dangerous -function +eval +evalsha +script|load "
     "+publish +spublish +subscribe +ssubscribe +unsubscribe +sunsubscribe +psubscribe +punsubscribe "
     "+multi +exec +discard +watch +unwatch +wait +info "
     "+cluster|shards +cluster|slots +cluster|nodes +cluster|info +cluster|keyslot +cluster|myid "
     "+readonly +readwrite +time"
 )
+#: What the workers' Redis user may do: their keys and channels, the commands they use.
+REDIS_ACCESS_STRING: Final = f"on ~{BROKER_PREFIX}* ~{RESULT_PREFIX}* resetchannels &{RESULT_PREFIX}* {_COMMANDS}"
+#: The same where the results have a cluster of their own: in the broker's, and in that of the results.
+BROKER_ACCESS_STRING: Final = f"on ~{BROKER_PREFIX}* resetchannels {_COMMANDS}"
+RESULT_ACCESS_STRING: Final = f"on ~{RESULT_PREFIX}* resetchannels &{RESULT_PREFIX}* {_COMMANDS}"
 
 #: CloudWatch custom metrics, dimensions Stack and Queue, published by the monitor service alone.
 METRIC_NAMESPACE: Final = "CeleryFleet"

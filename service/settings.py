@@ -83,12 +83,23 @@ class Settings(BaseSettings):
 
     redis_host: str = Field("localhost", min_length=1, description="A node or the configuration endpoint.")
     redis_port: int = Field(fleet.REDIS_PORT, ge=1, le=65535, description="Its port.")
-    redis_username: str | None = Field(None, description="User of the access control list.")
-    redis_password: SecretStr | None = Field(None, validate_default=True, description="The user's password.")
     redis_tls: bool = Field(False, description="Encrypt the connections.")
     redis_ca_file: Path | None = Field(None, description="Certificates to trust instead of the system's.")
+    redis_auth: Literal["password", "iam"] = Field(
+        "password", validate_default=True, description="How to log in; iam signs with this machine's AWS credentials."
+    )
+    redis_username: str | None = Field(None, validate_default=True, description="User of the access control list.")
+    redis_password: SecretStr | None = Field(None, validate_default=True, description="The user's password.")
+    redis_group: str | None = Field(None, validate_default=True, description="Replication group that IAM signs for.")
     result_redis_host: str | None = Field(None, description="A cluster of its own for the results.")
-    result_redis_port: int = Field(fleet.REDIS_PORT, ge=1, le=65535, description="Its port; the rest as above.")
+    result_redis_port: int = Field(fleet.REDIS_PORT, ge=1, le=65535, description="Its port; TLS as above.")
+    result_redis_username: str | None = Field(
+        None, validate_default=True, description="User there; as above if left out."
+    )
+    result_redis_password: SecretStr | None = Field(
+        None, validate_default=True, description="The user's password there."
+    )
+    result_redis_group: str | None = Field(None, validate_default=True, description="Its replication group.")
 
     lease: int = Field(60, ge=5, le=3600, description="Seconds until a dead worker's tasks are taken over.")
     shutdown_grace: int = Field(
@@ -160,12 +171,38 @@ class Settings(BaseSettings):
             raise ValueError(f"{', '.join(wrong)} is not the dotted name of a module")
         return modules
 
-    @field_validator("redis_password")
+    @field_validator("redis_auth")
+    @classmethod
+    def _tokens_need_tls(cls, auth: str, info: ValidationInfo) -> str:
+        if auth == "iam" and not info.data.get("redis_tls", True):
+            raise ValueError("iam needs FLEET_REDIS_TLS=true")
+        return auth
+
+    @field_validator("redis_username", "result_redis_username")
+    @classmethod
+    def _iam_has_user(cls, user: str | None, info: ValidationInfo) -> str | None:
+        if not user and _signs(info):
+            raise ValueError("FLEET_REDIS_AUTH=iam needs the user's name, which is its id")
+        return user
+
+    @field_validator("redis_password", "result_redis_password")
     @classmethod
     def _user_needs_password(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if password is None and info.data.get("redis_username"):
-            raise ValueError("FLEET_REDIS_USERNAME is set, so the password must be set too")
+        user = str(info.field_name).replace("password", "username")
+        if password is not None and info.data.get("redis_auth") == "iam":
+            raise ValueError("FLEET_REDIS_AUTH=iam has no password; unset it")
+        if password is None and info.data.get(user) and info.data.get("redis_auth") == "password":
+            raise ValueError(f"{PREFIX}{user.upper()} is set, so the password must be set too")
         return password
+
+    @field_validator("redis_group", "result_redis_group")
+    @classmethod
+    def _iam_has_group(cls, group: str | None, info: ValidationInfo) -> str | None:
+        if not group and _signs(info):
+            raise ValueError("FLEET_REDIS_AUTH=iam signs for the replication group; name its id")
+        if group and info.data.get("redis_auth") == "password":
+            raise ValueError("it has no use without FLEET_REDIS_AUTH=iam")
+        return group
 
     @field_validator("redis_ca_file")
     @classmethod
@@ -220,28 +257,31 @@ class Settings(BaseSettings):
 
     @property
     def broker_url(self) -> str:
-        """Celery's broker URL, with the credentials in it."""
-        return self._url(self.redis_host, self.redis_port)
+        """Celery's broker URL, with a password in it."""
+        return self._url(self.redis_host, self.redis_port, self.redis_username, self.redis_password)
 
     @property
     def result_url(self) -> str:
         """Celery's result backend URL: the broker's cluster unless the results have their own."""
-        if self.result_redis_host:
-            return self._url(self.result_redis_host, self.result_redis_port)
-        return self.broker_url
+        if self.result_redis_host is None:
+            return self.broker_url
+        user, password = self.result_redis_username, self.result_redis_password
+        if password is None:
+            user, password = self.redis_username, self.redis_password
+        return self._url(self.result_redis_host, self.result_redis_port, user, password)
 
-    @property
-    def tls_options(self) -> dict[str, str]:
-        """Options of both connections that concern TLS: none without it, and none with the system's certificates."""
-        return {"ssl_ca_certs": str(self.redis_ca_file)} if self.redis_ca_file else {}
-
-    def _url(self, host: str, port: int) -> str:
+    def _url(self, host: str, port: int, user: str | None, password: SecretStr | None) -> str:
         scheme = "redisclusters" if self.redis_tls else "rediscluster"
         credentials = ""
-        if self.redis_password is not None:
-            password = quote(self.redis_password.get_secret_value(), safe="")
-            credentials = f"{quote(self.redis_username or '', safe='')}:{password}@"
+        if password is not None:
+            credentials = f"{quote(user or '', safe='')}:{quote(password.get_secret_value(), safe='')}@"
         return f"{scheme}://{credentials}{host}:{port}"
+
+
+def _signs(info: ValidationInfo) -> bool:
+    """Whether IAM signs for the cluster that a field is about."""
+    about_results = str(info.field_name).startswith("result_")
+    return info.data.get("redis_auth") == "iam" and not (about_results and info.data.get("result_redis_host") is None)
 
 
 def variables() -> dict[str, str]:

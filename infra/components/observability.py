@@ -58,14 +58,14 @@ class DashboardArgs:
         cluster_name: ECS cluster.
         services: Queue -> ECS service.
         monitor: The monitor's ECS service.
-        nodes: Redis nodes.
+        nodes: What a Redis node is called there -> its id.
     """
 
     scope: Scope
     cluster_name: str
     services: Mapping[str, str]
     monitor: str
-    nodes: Sequence[str]
+    nodes: Mapping[str, str]
 
 
 class Dashboard(pulumi.ComponentResource):

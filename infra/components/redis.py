@@ -1,19 +1,19 @@
-"""Cluster-mode Redis: broker and result backend."""
+"""Redis as the services see it: one cluster for everything, or a second one for the results."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_aws as aws
-import pulumi_random as random
 
 from infra import config
-from infra.components.common import Scope
-from service.fleet import REDIS_ACCESS_STRING, REDIS_PORT
-
-#: The Redis user of workers and monitor.
-USER_NAME = "workers"
+from infra.components.common import Json, Scope
+from infra.components.redis_cluster import RedisCluster, RedisClusterArgs
+from infra.plan.alarms import Alarm, redis_alarms
+from infra.plan.environment import redis
+from infra.plan.names import RedisNames, redis_nodes
+from service.fleet import BROKER_ACCESS_STRING, REDIS_ACCESS_STRING, RESULT_ACCESS_STRING
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class RedisArgs:
 
     Attributes:
         scope: The stack.
-        settings: Size, windows, versions.
-        log_days: Days to keep slow and engine log.
-        key_arn: KMS key of data, logs and secret.
+        settings: Engine, size, windows, authentication.
+        log_days: Days to keep slow and engine logs.
+        key_arn: KMS key of data, logs and secrets.
         subnet_ids: Private subnets, one a zone.
         security_group_id: Who may connect.
     """
@@ -38,144 +38,68 @@ class RedisArgs:
 
 
 class Redis(pulumi.ComponentResource):
-    """A replication group with shards and replicas, TLS, encryption and one user with only the rights it needs.
+    """The cluster of the broker and, if they have one, that of the results.
 
     Attributes:
-        host: Configuration endpoint, from which a client learns all nodes.
-        port: TCP port.
-        user_name: Redis user.
-        password_arn: ARN of the secret with the user's password; known once the secret holds it.
+        broker: The broker's cluster.
+        results: That of the results; None if they are kept in the broker's.
+        environment: How the services reach both.
+        secrets: With which passwords: variable -> where ECS reads it.
+        statements: What the services' own AWS calls must be allowed.
+        alarms: Of all nodes.
+        nodes: What a node is called for people -> its id.
     """
 
-    host: pulumi.Output[str]
-    port: int
-    user_name: str
-    password_arn: pulumi.Output[str]
+    broker: RedisCluster
+    results: RedisCluster | None = None
+    environment: dict[str, pulumi.Input[str]]
+    secrets: dict[str, pulumi.Output[str]]
+    statements: list[Json]
+    alarms: list[Alarm]
+    nodes: Mapping[str, str]
 
     def __init__(self, name: str, args: RedisArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Create the cluster and its access control."""
+        """Create the clusters."""
         super().__init__("celery-fleet:index:Redis", name, None, opts)
-        self._args, self._scope = args, args.scope
-        self._child = pulumi.ResourceOptions(parent=self)
-        scope, settings = args.scope, args.settings
-        parameters = aws.elasticache.ParameterGroup(
-            name,
-            family="redis7",
-            description=f"Queues of {scope.names.prefix}: nothing is evicted",
-            parameters=[
-                aws.elasticache.ParameterGroupParameterArgs(name="cluster-enabled", value="yes"),
-                # The default evicts keys with an expiry, which is queued work as well.
-                aws.elasticache.ParameterGroupParameterArgs(name="maxmemory-policy", value="noeviction"),
-                # Clients check certificates, so nodes introduce themselves by host name.
-                aws.elasticache.ParameterGroupParameterArgs(
-                    name="cluster-preferred-endpoint-type", value="tls-dynamic"
-                ),
-            ],
-            tags=scope.tags.of(),
-            opts=self._child,
-        )
-        subnets = aws.elasticache.SubnetGroup(
-            name,
-            description=f"Private subnets of {scope.names.prefix}",
-            subnet_ids=args.subnet_ids,
-            tags=scope.tags.of(),
-            opts=self._child,
-        )
-        group = aws.elasticache.ReplicationGroup(
-            name,
-            replication_group_id=scope.names.redis,
-            description=f"Broker and results of {scope.names.prefix}",
-            engine="redis",
-            engine_version=settings.engine_version,
-            node_type=settings.node_type,
-            num_node_groups=settings.shards,
-            replicas_per_node_group=settings.replicas,
-            automatic_failover_enabled=True,
-            multi_az_enabled=True,
-            port=REDIS_PORT,
-            parameter_group_name=parameters.name,
-            subnet_group_name=subnets.name,
-            security_group_ids=[args.security_group_id],
-            at_rest_encryption_enabled=True,
-            kms_key_id=args.key_arn,
-            transit_encryption_enabled=True,
-            transit_encryption_mode="required",
-            user_group_ids=[self._users().user_group_id],
-            log_delivery_configurations=[self._log("slow", "slow-log"), self._log("engine", "engine-log")],
-            snapshot_retention_limit=settings.snapshot_days,
-            snapshot_window=settings.snapshot_window,
-            final_snapshot_identifier=f"{scope.names.redis}-final" if scope.protect else None,
-            maintenance_window=settings.maintenance_window,
-            auto_minor_version_upgrade=True,
-            apply_immediately=True,
-            tags=scope.tags.of(),
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                protect=scope.protect,
-                # Three shards with replicas take longer than the provider's patience.
-                custom_timeouts=pulumi.CustomTimeouts(create="90m", update="120m", delete="60m"),
+        self._args = args
+        self.environment, self.secrets, self.statements, self.alarms, self.nodes = {}, {}, [], [], {}
+        if args.settings.authentication != "password":
+            self.environment["FLEET_REDIS_AUTH"] = args.settings.authentication
+        names, results = args.scope.names, args.settings.results
+        if results is None:
+            self.broker = self._cluster("", names.redis, args.settings, "Broker and results", REDIS_ACCESS_STRING)
+        else:
+            self.broker = self._cluster("", names.redis, args.settings, "Broker", BROKER_ACCESS_STRING)
+            self.results = self._cluster("RESULT_", names.redis_results, results, "Results", RESULT_ACCESS_STRING)
+        self.register_outputs({"host": self.broker.host})
+
+    def _cluster(
+        self, prefix: str, names: RedisNames, settings: config.Cluster, purpose: str, access: str
+    ) -> RedisCluster:
+        """Create one, and note how the services reach it; `prefix` stands in their variables."""
+        args = self._args
+        cluster = RedisCluster(
+            names.part,
+            RedisClusterArgs(
+                scope=args.scope,
+                names=names,
+                settings=settings,
+                authentication=args.settings.authentication,
+                passwords=args.settings.passwords,
+                access=access,
+                purpose=purpose,
+                log_days=args.log_days,
+                key_arn=args.key_arn,
+                subnet_ids=args.subnet_ids,
+                security_group_id=args.security_group_id,
             ),
+            pulumi.ResourceOptions(parent=self),
         )
-        self.host = group.configuration_endpoint_address
-        self.port, self.user_name = REDIS_PORT, USER_NAME
-        self.register_outputs({"host": self.host})
-
-    def _users(self) -> aws.elasticache.UserGroup:
-        """Create the workers' user, and shut the `default` user that every group must have."""
-        names, tags = self._scope.names, self._scope.tags.of()
-        password = self._password(USER_NAME)
-        workers = self._user(USER_NAME, REDIS_ACCESS_STRING, password)
-        # The name `default` replaces ElastiCache's own, which may do everything without a password.
-        nobody = self._user("default", "off -@all", self._password("default"))
-        secret = aws.secretsmanager.Secret(
-            "password",
-            name=names.secret("redis-password"),
-            description=f"Password of the Redis user {USER_NAME} of {names.prefix}",
-            kms_key_id=self._args.key_arn,
-            recovery_window_in_days=7 if self._scope.protect else 0,
-            tags=tags,
-            opts=pulumi.ResourceOptions(parent=self, protect=self._scope.protect),
-        )
-        version = aws.secretsmanager.SecretVersion(
-            "password", secret_id=secret.id, secret_string=password, opts=self._child
-        )
-        self.password_arn = version.secret_arn
-        return aws.elasticache.UserGroup(
-            "users",
-            user_group_id=names.redis,
-            engine="redis",
-            user_ids=[nobody.user_id, workers.user_id],
-            tags=tags,
-            opts=self._child,
-        )
-
-    def _password(self, user: str) -> pulumi.Output[str]:
-        # ElastiCache refuses most punctuation; 48 letters and digits are 285 bits.
-        return pulumi.Output.secret(
-            random.RandomPassword(f"{user}-password", length=48, special=False, opts=self._child).result
-        )
-
-    def _user(self, user: str, access: str, password: pulumi.Output[str]) -> aws.elasticache.User:
-        return aws.elasticache.User(
-            user,
-            user_id=self._scope.names.redis_user(user),
-            user_name=user,
-            engine="redis",
-            access_string=access,
-            authentication_mode=aws.elasticache.UserAuthenticationModeArgs(type="password", passwords=[password]),
-            tags=self._scope.tags.of(),
-            opts=self._child,
-        )
-
-    def _log(self, part: str, log_type: str) -> aws.elasticache.ReplicationGroupLogDeliveryConfigurationArgs:
-        group = aws.cloudwatch.LogGroup(
-            part,
-            name=self._scope.names.vended_log_group(f"redis-{part}"),
-            retention_in_days=self._args.log_days,
-            kms_key_id=self._args.key_arn,
-            tags=self._scope.tags.of(),
-            opts=self._child,
-        )
-        return aws.elasticache.ReplicationGroupLogDeliveryConfigurationArgs(
-            destination=group.name, destination_type="cloudwatch-logs", log_format="json", log_type=log_type
-        )
+        self.environment |= redis(f"FLEET_{prefix}REDIS", cluster.host, names, args.settings.authentication)
+        if cluster.password is not None:
+            self.secrets[f"FLEET_{prefix}REDIS_PASSWORD"] = cluster.password
+        self.statements += cluster.statements
+        nodes = redis_nodes(names.group, settings.shards, settings.replicas)
+        self.alarms += redis_alarms(names.part, nodes, settings.memory_alarm, settings.cpu_alarm)
+        self.nodes = {**self.nodes, **{node.removeprefix(f"{args.scope.names.prefix}-"): node for node in nodes}}
+        return cluster

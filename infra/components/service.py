@@ -10,7 +10,7 @@ import pulumi_aws as aws
 
 from infra import config
 from infra.components.common import Json, Scope, allow, policy, trust
-from infra.plan.container import SCRATCH_VOLUME, container
+from infra.plan.container import SCRATCH_VOLUME, container, secret_arn
 from infra.plan.deployment import MINIMUM_HEALTHY_PERCENT, maximum_percent
 
 
@@ -29,7 +29,8 @@ class Platform:
         security_group_id: Group of the tasks.
         key_arn: KMS key of logs and secrets.
         environment: Variables of every service.
-        secrets: Variable -> secret's ARN, of every service.
+        secrets: Variable -> where ECS reads it: a secret's ARN, with or without JSON key, stage and version.
+        statements: What every service's own AWS calls may do.
         log_days: Days to keep logs.
         stop_timeout: Seconds from SIGTERM to SIGKILL.
         exec_log_arn: Log group of ECS Exec sessions; None where nobody may open one.
@@ -47,6 +48,7 @@ class Platform:
     key_arn: pulumi.Input[str]
     environment: Mapping[str, pulumi.Input[str]]
     secrets: Mapping[str, pulumi.Input[str]]
+    statements: Sequence[Json]
     log_days: int
     stop_timeout: int
     exec_log_arn: pulumi.Input[str] | None
@@ -119,6 +121,7 @@ class FargateService(pulumi.ComponentResource):
         platform = self._platform
         role = self._role("execution")
         secrets = sorted({**platform.secrets, **self._args.secrets}.items())
+        arns = [pulumi.Output.from_input(reference).apply(secret_arn) for _, reference in secrets]
         grant = aws.iam.RolePolicy(
             f"{self._name}-execution",
             role=role.name,
@@ -133,21 +136,25 @@ class FargateService(pulumi.ComponentResource):
                         ["logs:CreateLogStream", "logs:PutLogEvents"],
                         [pulumi.Output.concat(logs.arn, ":*")],
                     ),
-                    allow(["secretsmanager:GetSecretValue"], [arn for _, arn in secrets]),
-                    allow(
-                        ["kms:Decrypt"],
-                        [platform.key_arn],
-                        StringEquals={
-                            "kms:ViaService": pulumi.Output.concat(
-                                "secretsmanager.", self._scope.region, ".amazonaws.com"
-                            )
-                        },
-                    ),
+                    # A policy without resources is refused.
+                    *(self._reads(arns) if arns else []),
                 ]
             ),
             opts=self._child,
         )
         return role, [grant]
+
+    def _reads(self, arns: list[pulumi.Output[str]]) -> list[Json]:
+        return [
+            allow(["secretsmanager:GetSecretValue"], arns),
+            allow(
+                ["kms:Decrypt"],
+                [self._platform.key_arn],
+                StringEquals={
+                    "kms:ViaService": pulumi.Output.concat("secretsmanager.", self._scope.region, ".amazonaws.com")
+                },
+            ),
+        ]
 
     def _task_role(self) -> tuple[aws.iam.Role, list[pulumi.Resource]]:
         """What the service's own AWS calls need."""
@@ -161,7 +168,10 @@ class FargateService(pulumi.ComponentResource):
         platform = self._platform
         sessions = [] if platform.exec_log_arn is None else exec_sessions(platform.exec_log_arn, platform.key_arn)
         own = aws.iam.RolePolicy(
-            f"{self._name}-task", role=role.name, policy=policy([*self._args.statements, *sessions]), opts=self._child
+            f"{self._name}-task",
+            role=role.name,
+            policy=policy([*platform.statements, *self._args.statements, *sessions]),
+            opts=self._child,
         )
         return role, [*grants, own]
 

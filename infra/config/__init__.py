@@ -4,7 +4,19 @@ from infra.config.alarms import Alarms
 from infra.config.load import ConfigError, load, region_problems
 from infra.config.model import Fleet, Image
 from infra.config.network import Network
-from infra.config.redis import Redis
+from infra.config.redis import Cluster, Redis
 from infra.config.tasks import Queue, Task
 
-__all__ = ["Alarms", "ConfigError", "Fleet", "Image", "Network", "Queue", "Redis", "Task", "load", "region_problems"]
+__all__ = [
+    "Alarms",
+    "Cluster",
+    "ConfigError",
+    "Fleet",
+    "Image",
+    "Network",
+    "Queue",
+    "Redis",
+    "Task",
+    "load",
+    "region_problems",
+]

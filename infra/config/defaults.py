@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from infra.config import redis
 from service.fleet import DEAD_LETTER_QUEUE, QUEUES, Environment, Queue
 
 Document = dict[str, Any]
@@ -43,15 +44,20 @@ def defaults(environment: Environment) -> Document:
             "accounts": [],
         },
         "redis": {
+            "engine": "redis",
             "nodeType": "cache.m7g.large" if prod else "cache.t4g.small",
-            "engineVersion": "7.1",
             "shards": 3,
             "replicas": 1,
+            "durability": "none",
             "snapshotDays": 7 if prod else 1,
             "snapshotWindow": "01:00-02:00",
             "maintenanceWindow": "sun:03:00-sun:04:00",
+            "restoreFrom": None,
             "memoryAlarm": 75,
             "cpuAlarm": 80,
+            "authentication": "password",
+            "passwords": [1],
+            "results": None,
         },
         "lease": 60 if prod else 30,
         "shutdown": {"stopTimeout": 120, "grace": 100},
@@ -78,9 +84,11 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Document:
 
 
 def derive(document: Mapping[str, Any]) -> Document:
-    """Return `document` with every container limit that it leaves open, taken from the task's size."""
+    """Return `document` with what it leaves open and what follows from the rest: container limits, versions."""
     queues = document.get("queues")
     derived: Document = dict(document) | {"monitor": _container(document.get("monitor"))}
+    if isinstance(document.get("redis"), dict):
+        derived["redis"] = redis.derive(document["redis"])
     if isinstance(queues, dict):
         derived["queues"] = {name: _container(queue) for name, queue in queues.items()}
     return derived

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from types import UnionType
 from typing import Any, Final, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -85,6 +86,7 @@ def load(stack: str, document: object, keys: Iterable[str] = (), elsewhere: Iter
     except ValidationError as error:
         # A list whose entries are all wrong counts as too short as well: that says nothing new.
         echoes = [d for d in error.errors() if d["type"] == "too_short" and d["input"]]
+        echoes += _inherited(error.errors(), document)
         problems += [_line(detail) for detail in error.errors() if detail not in echoes]
     problems += [*_pools(whole), *network_problems(document, whole)]
     if problems:
@@ -109,6 +111,19 @@ def _pools(whole: Mapping[str, Any]) -> list[str]:
         for queue in QUEUES
         if queue.pool != "prefork" and isinstance(queues.get(queue.name), dict)
         if queues[queue.name].get("autoscaleMin") is not None
+    ]
+
+
+def _inherited(details: list[ErrorDetails], document: Mapping[str, Any]) -> list[ErrorDetails]:
+    """What is wrong in the results' cluster only because the broker's says so."""
+    redis = document.get("redis")
+    own = redis.get("results") if isinstance(redis, dict) else None
+    wrong = {detail["loc"][1:2] for detail in details if detail["loc"][:1] == ("redis",)}
+    return [
+        detail
+        for detail in details
+        if detail["loc"][:2] == ("redis", "results") and detail["loc"][2:3] in wrong
+        if isinstance(own, dict) and detail["loc"][2] not in own
     ]
 
 
@@ -140,6 +155,6 @@ def _known(path: list[str]) -> list[str]:
             kind = get_args(kind)[0]
         else:
             kind = next(field.annotation for field in kind.model_fields.values() if field.alias == part)
-        if get_origin(kind) is Union:
+        if get_origin(kind) in (Union, UnionType):
             kind = get_args(kind)[0]
     return [str(field.alias) for field in kind.model_fields.values()]

@@ -254,10 +254,22 @@ def event_alarms(names: Names, limit: int) -> list[Alarm]:
     ]
 
 
-def redis_alarms(nodes: Sequence[str], memory_percent: int, cpu_percent: int) -> list[Alarm]:
-    """Return the alarms of every Redis node; ElastiCache has no metrics of the whole group."""
+def redis_alarms(part: str, nodes: Sequence[str], memory_percent: int, cpu_percent: int) -> list[Alarm]:
+    """Return the alarms of every node of a Redis cluster; ElastiCache has no metrics of the whole group.
+
+    Args:
+        part: What the cluster is called in names.
+        nodes: Its node ids.
+        memory_percent: Of a node's memory.
+        cpu_percent: Of a node's engine thread.
+    """
     table = (
-        ("memory", "DatabaseMemoryUsagePercentage", memory_percent, "nothing is evicted, a full node refuses work"),
+        (
+            "memory",
+            "DatabaseMemoryUsagePercentage",
+            memory_percent,
+            "nothing is evicted, a full node refuses messages or results",
+        ),
         ("cpu", "EngineCPUUtilization", cpu_percent, "the one engine thread is busy; add shards"),
         ("evictions", "Evictions", 0, "the eviction policy is not noeviction any more and work gets lost"),
         ("connections", "CurrConnections", 50000, "the limit is 65000; look for clients that leak connections"),
@@ -272,6 +284,6 @@ def redis_alarms(nodes: Sequence[str], memory_percent: int, cpu_percent: int) ->
             points=5,
         )
         for node in nodes
-        for node_part in [f"redis-{node[-8:]}"]
+        for node_part in [f"{part}-{node[-8:]}"]
         for kind, metric, threshold, meaning in table
     ]

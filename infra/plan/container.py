@@ -41,7 +41,7 @@ def container(
         memory_reservation: MiB that are guaranteed.
         stop_timeout: Seconds from SIGTERM to SIGKILL.
         environment: Variables; values may be outputs.
-        secrets: Variable -> ARN that the execution role reads.
+        secrets: Variable -> what the execution role reads: a secret's ARN, with or without JSON key, stage and version.
         log_group: Name of its log group.
         region: Region of its log group.
         writable: Whether its file system can be written to, as the agent of ECS Exec needs it.
@@ -82,3 +82,8 @@ def container(
             },
         },
     }
+
+
+def secret_arn(reference: str) -> str:
+    """Return the secret's ARN of where ECS reads a variable: without JSON key, stage and version behind it."""
+    return ":".join(reference.split(":")[:7])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ def dashboard(
     cluster: str,
     services: Mapping[str, str],
     monitor: str,
-    nodes: Sequence[str],
+    nodes: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the body as CloudWatch wants it.
 
@@ -39,7 +39,7 @@ def dashboard(
         cluster: ECS cluster's name.
         services: Queue -> ECS service.
         monitor: The monitor's ECS service.
-        nodes: Redis node ids.
+        nodes: What a Redis node is called there -> its id.
     """
 
     def queues(name: str, statistic: str = "Maximum") -> dict[str, Metric]:
@@ -53,7 +53,9 @@ def dashboard(
         }
 
     def redis(name: str, statistic: str = "Maximum") -> dict[str, Metric]:
-        return {node[-8:]: Metric("AWS/ElastiCache", name, {"CacheClusterId": node}, statistic) for node in nodes}
+        return {
+            label: Metric("AWS/ElastiCache", name, {"CacheClusterId": node}, statistic) for label, node in nodes.items()
+        }
 
     sections: dict[str, list[tuple[str, dict[str, Metric]]]] = {
         "Queues": [

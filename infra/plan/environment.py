@@ -6,21 +6,39 @@ from typing import Any
 
 from infra.config.model import Fleet
 from infra.config.tasks import Queue
+from infra.plan.elasticache import Authentication
+from infra.plan.names import RedisNames
+from service.fleet import REDIS_PORT
 
 
-def common(fleet: Fleet, stack: str, region: Any, redis_host: Any, redis_port: int, redis_user: str) -> dict[str, Any]:
-    """Return what every service gets; `region` and `redis_host` may be outputs."""
+def common(fleet: Fleet, stack: str, region: Any) -> dict[str, Any]:
+    """Return what every service gets beside `redis`; `region` may be an output."""
     return {
         "FLEET_STACK": stack,
         "FLEET_ENVIRONMENT": fleet.environment,
-        "FLEET_REDIS_HOST": redis_host,
-        "FLEET_REDIS_PORT": str(redis_port),
-        "FLEET_REDIS_USERNAME": redis_user,
         "FLEET_REDIS_TLS": "true",
         "FLEET_LOG_LEVEL": fleet.logs.level,
         "FLEET_LOG_FORMAT": fleet.logs.format,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
+    }
+
+
+def redis(prefix: str, host: Any, names: RedisNames, authentication: Authentication) -> dict[str, Any]:
+    """Return how every service reaches a Redis cluster.
+
+    Args:
+        prefix: What the variables start with.
+        host: The cluster's configuration endpoint; may be an output.
+        names: The cluster's.
+        authentication: How the services log in.
+    """
+    return {
+        f"{prefix}_HOST": host,
+        f"{prefix}_PORT": str(REDIS_PORT),
+        f"{prefix}_USERNAME": names.user,
+        # Tokens are signed for it.
+        **({f"{prefix}_GROUP": names.group} if authentication == "iam" else {}),
     }
 
 

@@ -16,6 +16,23 @@ _SECRET_SUFFIX: Final = re.compile(r"-[A-Za-z0-9]{6}$")
 
 
 @dataclass(frozen=True)
+class RedisNames:
+    """What belongs to one Redis cluster.
+
+    Attributes:
+        group: Id of the replication group, and of the group of its users.
+        user: Id and name of the user that the services are; IAM wants both to be the same.
+        nobody: Id of its user called `default`, which is shut.
+        part: What it is called in names of log groups, secrets and alarms.
+    """
+
+    group: str
+    user: str
+    nobody: str
+    part: str
+
+
+@dataclass(frozen=True)
 class Names:
     """Names of one stack's resources.
 
@@ -73,13 +90,14 @@ class Names:
         return name
 
     @property
-    def redis(self) -> str:
-        """Id of the replication group and of the user group."""
-        return self.prefix
+    def redis(self) -> RedisNames:
+        """The broker's cluster."""
+        return RedisNames(self.prefix, self.of("workers"), self.of("default"), "redis")
 
-    def redis_user(self, user: str) -> str:
-        """Id of a Redis user."""
-        return self.of(user)
+    @property
+    def redis_results(self) -> RedisNames:
+        """The cluster of the results, where they have one of their own."""
+        return RedisNames(self.of("results"), self.of("results"), self.of("nobody"), "redis-results")
 
 
 def hyphens(name: str) -> str:
@@ -96,7 +114,8 @@ def check_stack(stack: str) -> str:
     if not _STACK.fullmatch(stack):
         raise ValueError(f"{stack!r} must be of small letters, digits and single hyphens, with a letter first")
     names = Names(stack)
-    longest = max(map(len, (names.redis, names.redis_user("workers"), names.redis_user("default"))))
+    ids = [name for redis in (names.redis, names.redis_results) for name in (redis.group, redis.user, redis.nobody)]
+    longest = max(map(len, ids))
     if longest > MAX_REDIS_ID:
         room = len(stack) - (longest - MAX_REDIS_ID)
         raise ValueError(f"{stack!r} is too long for ElastiCache's {MAX_REDIS_ID} characters; at most {room}")

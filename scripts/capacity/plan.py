@@ -45,7 +45,7 @@ class Capacity:
         backlog: Messages without arguments in one shard until publishing stops.
         backlog_1k: The same with 1 kB of arguments.
         alarm: Messages without arguments in one shard when the memory alarm fires.
-        results: Results in all shards, if nothing else is there.
+        results: Results in all shards of where they are kept, if nothing else is there.
         results_rate: Results per second for ever, as they expire.
         connections: Of all workers at full scale-out, on one node at most.
         connections_rolling: While a new version is rolled out.
@@ -71,19 +71,21 @@ def capacity(stack: Stack, figures: Figures) -> Capacity:
     """
     broker = stack.broker
     memory = data_memory(broker)
-    results = memory * broker.shards / figures.result
+    kept = data_memory(stack.results) * stack.results.shards / figures.result
     return Capacity(
         messages=processor(broker) / figures.cpu,
-        messages_results=processor(broker) / (figures.cpu + figures.cpu_result),
+        messages_results=messages_with_results(stack, figures),
         memory=memory,
         backlog=memory / figures.message,
         backlog_1k=memory / figures.message_1k,
         alarm=memory * broker.memory_alarm / figures.message,
-        results=results,
-        results_rate=results / stack.expires,
-        connections=sum(workers.most * worker_connections(workers, broker, figures) for workers in stack.workers),
+        results=kept,
+        results_rate=kept / stack.expires,
+        connections=sum(
+            workers.most * worker_connections(workers, stack.results, figures) for workers in stack.workers
+        ),
         connections_rolling=sum(
-            rolling_tasks(workers) * worker_connections(workers, broker, figures) for workers in stack.workers
+            rolling_tasks(workers) * worker_connections(workers, stack.results, figures) for workers in stack.workers
         ),
     )
 
@@ -98,10 +100,19 @@ def processor(broker: Broker) -> float:
     return min(broker.cpu_alarm, core_share(broker.node_type))
 
 
-def worker_connections(workers: Workers, broker: Broker, figures: Figures) -> int:
-    """Connections of one worker to all nodes together."""
+def messages_with_results(stack: Stack, figures: Figures) -> float:
+    """Messages per second through one shard of the broker, if each stores a result."""
+    broker, own = stack.broker, stack.own
+    if own is None:
+        return processor(broker) / (figures.cpu + figures.cpu_result)
+    # Whichever of the two clusters is busy first.
+    return min(processor(broker) / figures.cpu, processor(own) * own.shards / figures.cpu_result / broker.shards)
+
+
+def worker_connections(workers: Workers, results: Broker, figures: Figures) -> int:
+    """Connections of one worker to all nodes together; those of its pool processes go where the results are."""
     own = figures.connections - 2 * figures.connections_process
-    return round(own + workers.processes * figures.connections_process * broker.shards / MEASURED_PRIMARIES)
+    return round(own + workers.processes * figures.connections_process * results.shards / MEASURED_PRIMARIES)
 
 
 def rolling_tasks(workers: Workers) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bench.results import Results
 from scripts.capacity.facts import BASELINE, MAX_CLIENTS, RESERVED
-from scripts.capacity.plan import Capacity, Figures
+from scripts.capacity.plan import Capacity, Figures, data_memory
 from scripts.capacity.stack import Stack
 
 _DAY = 24 * 60 * 60
@@ -19,6 +19,12 @@ def lines(stack: Stack, figures: Figures, found: Capacity, results: Results) -> 
         f"{stack.name}: {shards} shards x (1 primary, replicas: {broker.replicas}) of {broker.node_type}"
         f"{' with TLS' if broker.tls else ''}, {found.memory / 2**30:.1f} GiB for data in each"
     )
+    if stack.own is not None:
+        own = stack.own
+        yield (
+            f"results: {own.shards} shards x (1 primary, replicas: {own.replicas}) of {own.node_type}, "
+            f"{data_memory(own) / 2**30:.1f} GiB for data in each"
+        )
     yield ""
     yield _row("", "one shard", "all shards")
     yield _row("messages per second, publish to ack", _count(found.messages), _count(found.messages * shards))
@@ -28,10 +34,10 @@ def lines(stack: Stack, figures: Figures, found: Capacity, results: Results) -> 
     yield _row(
         f"  memory alarm ({broker.memory_alarm:.0%}) fires at", _count(found.alarm), _count(found.alarm * shards)
     )
-    yield _row("results kept, if nothing else is", _count(found.results / shards), _count(found.results))
+    yield _row("results kept, if nothing else is", _count(found.results / stack.results.shards), _count(found.results))
     yield _row(
         f"  results per second, kept for {stack.expires / _DAY:g} days",
-        _count(found.results_rate / shards),
+        _count(found.results_rate / stack.results.shards),
         _count(found.results_rate),
     )
     yield _row("connections at full scale-out, on one node", f"{found.connections:,} of {MAX_CLIENTS:,}", "")
@@ -56,7 +62,8 @@ def _assumptions(stack: Stack, figures: Figures, results: Results) -> Iterator[s
     yield "A queue lies in one shard unless it is split; all shards means that queues or parts are spread evenly."
     yield (
         f"A message takes {figures.message:.0f} bytes, {figures.message_1k:.0f} with 1 kB of arguments, a small result "
-        f"{figures.result:.0f}. Backlog and results share the memory; each line has it alone."
+        f"{figures.result:.0f}."
+        + (" Backlog and results share the memory; each line has it alone." if stack.own is None else "")
     )
     yield f"{RESERVED:.0%} of a node's maxmemory are reserved, ElastiCache's default."
     yield (

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scripts.render import Render
+from scripts.render.render import Resource
 from scripts.render.services import services
 
 
 @dataclass(frozen=True)
 class Broker:
-    """The Redis cluster.
+    """A Redis cluster.
 
     Attributes:
         node_type: ElastiCache node type.
@@ -53,33 +54,46 @@ class Stack:
 
     Attributes:
         name: The stack's.
-        broker: The Redis cluster.
+        broker: The Redis cluster of the queues.
         workers: By queue.
         expires: Seconds until a result is forgotten.
+        own: The results' own cluster; None if they are kept beside the queues.
     """
 
     name: str
     broker: Broker
     workers: tuple[Workers, ...]
     expires: int
+    own: Broker | None = None
+
+    @property
+    def results(self) -> Broker:
+        """The cluster that keeps the results."""
+        return self.own or self.broker
 
 
 def read(render: Render) -> Stack:
     """Take from a render what capacity depends on."""
-    redis = render.one("elasticache/replicationGroup:ReplicationGroup").inputs
+    groups = {group.name: group for group in render.of_type("elasticache/replicationGroup:ReplicationGroup")}
     found = services(render)
     return Stack(
         name=render.stack,
-        broker=Broker(
-            node_type=redis["nodeType"],
-            shards=redis["numNodeGroups"],
-            replicas=redis["replicasPerNodeGroup"],
-            tls=redis["transitEncryptionEnabled"],
-            cpu_alarm=_threshold(render, "EngineCPUUtilization"),
-            memory_alarm=_threshold(render, "DatabaseMemoryUsagePercentage"),
-        ),
+        broker=_cluster(render, groups["redis"]),
         workers=tuple(_workers(render)),
         expires=next(int(service.environment["FLEET_RESULT_EXPIRES"]) for service in found if service.queue),
+        own=_cluster(render, groups["redis-results"]) if "redis-results" in groups else None,
+    )
+
+
+def _cluster(render: Render, group: Resource) -> Broker:
+    redis = group.inputs
+    return Broker(
+        node_type=redis["nodeType"],
+        shards=redis["numNodeGroups"],
+        replicas=redis["replicasPerNodeGroup"],
+        tls=redis["transitEncryptionEnabled"],
+        cpu_alarm=_threshold(render, redis["replicationGroupId"], "EngineCPUUtilization"),
+        memory_alarm=_threshold(render, redis["replicationGroupId"], "DatabaseMemoryUsagePercentage"),
     )
 
 
@@ -103,6 +117,18 @@ def _workers(render: Render) -> Iterator[Workers]:
             )
 
 
-def _threshold(render: Render, metric: str) -> float:
-    alarms = render.of_type("cloudwatch/metricAlarm:MetricAlarm")
-    return float(min(alarm.inputs["threshold"] for alarm in alarms if alarm.inputs.get("metricName") == metric)) / 100
+def _threshold(render: Render, group: str, metric: str) -> float:
+    """The lowest threshold of a metric's alarms on the nodes of a cluster, as a share."""
+    alarms = (alarm.inputs for alarm in render.of_type("cloudwatch/metricAlarm:MetricAlarm"))
+    return (
+        float(
+            min(
+                alarm["threshold"]
+                for alarm in alarms
+                # A node's id is the group's, its shard's number and its own.
+                if alarm.get("metricName") == metric
+                and alarm["dimensions"]["CacheClusterId"].rsplit("-", 2)[0] == group
+            )
+        )
+        / 100
+    )

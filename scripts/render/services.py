@@ -64,8 +64,7 @@ def redis_user_name(render: Render) -> str:
 
 
 def _redis_user(render: Render) -> Resource:
-    (user,) = (user for user in render.of_type("elasticache/user:User") if user.inputs["userName"] != "default")
-    return user
+    return render.one("elasticache/user:User", "redis-workers")
 
 
 def _service(service: Resource, definitions: dict[str, Resource]) -> EcsService:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from service import fleet
+from service.connection import broker_options
 from service.rediscluster.errors import ConfigurationError
 from service.rediscluster.options import Options, masked, parse
 from service.settings import SettingsError, load_settings
@@ -189,7 +190,7 @@ def target_of(args: argparse.Namespace) -> Options:
         if args.to_option:
             raise UsageError(f"--to-option: it goes with --to or {TO_VARIABLE}; the service's settings have their own")
         settings = load_settings()
-        return parse(settings.broker_url, {**settings.tls_options, "key_prefix": fleet.BROKER_PREFIX} | given)
+        return parse(settings.broker_url, {**broker_options(settings), "key_prefix": fleet.BROKER_PREFIX} | given)
     except ConfigurationError as error:
         raise UsageError(f"--to: {error}") from error
     except SettingsError as error:

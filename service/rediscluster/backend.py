@@ -10,13 +10,17 @@ from uuid import uuid4
 from celery.backends.redis import CHORD_PART_RETURN_LUA, RedisBackend  # type: ignore[attr-defined] # not in the stubs
 from celery.exceptions import ImproperlyConfigured
 from kombu.utils.objects import cached_property
+from redis import exceptions
 
 from .cluster import Cluster
-from .errors import CONNECTION_ERRORS, ConfigurationError
+from .errors import CONNECTION_ERRORS, ClusterUnavailableError, ConfigurationError
 from .keys import group_key, task_key
+from .logs import logger_for
 from .options import Options, masked, parse
 from .results import ResultConsumer
 from .scripts import Script, load, script, source
+
+logger = logger_for(__name__)
 
 #: What result keys start with unless the option `key_prefix` says otherwise.
 DEFAULT_PREFIX = "result:"
@@ -37,6 +41,13 @@ class ClusterClient:
     def __init__(self, cluster: Cluster) -> None:
         """Connects on first use."""
         self.cluster = cluster
+        #: Whether what was last written found no place, so that the next is tried once and not for `retry_deadline`.
+        self.impatient = False
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds for which a write is repeated; None: `retry_deadline`."""
+        return 0.0 if self.impatient else None
 
     def get(self, key: str) -> bytes | None:
         """The value of a key."""
@@ -49,7 +60,7 @@ class ClusterClient:
 
     def set(self, key: str, value: Any, ex: int | None = None) -> None:
         """Set a key, for `ex` seconds."""
-        self.cluster.call(key, "SET", key, value, *(("EX", ex) if ex else ()))
+        self.cluster.call(key, "SET", key, value, *(("EX", ex) if ex else ()), deadline=self.deadline)
 
     def delete(self, *keys: str) -> int:
         """Delete keys in any slots; returns how many there were."""
@@ -60,7 +71,7 @@ class ClusterClient:
         remember = int(1000 * REPEATED_FOR * self.cluster.options.retry_deadline)
         args = (amount, remember, f"{key}.{uuid4().hex}")
         # A repeated INCRBY would count twice.
-        return int(self.cluster.script(load("increment"), [key], lambda _: args))
+        return int(self.cluster.script(load("increment"), [key], lambda _: args, self.deadline))
 
     def expire(self, key: str, seconds: int) -> bool:
         """Let a key go away after some seconds."""
@@ -68,7 +79,7 @@ class ClusterClient:
 
     def register_script(self, source: str) -> Callable[..., Any]:
         """A function that runs a Lua script whose keys are all in one slot."""
-        return _BoundScript(self.cluster, script("celery", source))
+        return _BoundScript(self, script("celery", source))
 
     def pipeline(self) -> _Reads:
         """Commands that are run when `execute` is called."""
@@ -76,11 +87,11 @@ class ClusterClient:
 
 
 class _BoundScript:
-    def __init__(self, cluster: Cluster, bound: Script) -> None:
-        self._cluster, self._script = cluster, bound
+    def __init__(self, client: ClusterClient, bound: Script) -> None:
+        self._client, self._script = client, bound
 
     def __call__(self, keys: Sequence[str], args: Sequence[Any], client: object = None) -> Any:
-        return self._cluster.script(self._script, keys, lambda _: args)
+        return self._client.cluster.script(self._script, keys, lambda _: args, self._client.deadline)
 
 
 class _Reads:
@@ -189,6 +200,29 @@ class ClusterBackend(RedisBackend):
 
         return counted
 
+    def store_result(
+        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
+    ) -> Any:
+        """Store a state of a task.
+
+        A worker whose task has run goes on without the result if there is no place for it within `retry_deadline`: the
+        task is done, its chain is under way, and a full or lost cluster of results must not hold up the queues.
+
+        Raises:
+            redis.exceptions.OutOfMemoryError: The memory is full, still so at the deadline, and no worker asks.
+            ClusterUnavailableError: As above: not served.
+        """
+        try:
+            stored = super().store_result(task_id, result, state, traceback=traceback, request=request, **kwargs)
+        except (exceptions.OutOfMemoryError, ClusterUnavailableError) as error:
+            if request is None:
+                raise
+            self.client.impatient = True
+            logger.error("result of %s[%s] is lost: %s", getattr(request, "task", None), task_id, error)
+            return result
+        self.client.impatient = False
+        return stored
+
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
     ) -> Any:
@@ -207,7 +241,8 @@ class ClusterBackend(RedisBackend):
 
     def _set(self, key: str, value: Any, expires: int | None = None) -> None:
         seconds = self.expires if expires is None else expires
-        self.client.cluster.script(load("store"), [key], lambda _: (value, int(seconds or 0)))
+        client = self.client
+        client.cluster.script(load("store"), [key], lambda _: (value, int(seconds or 0)), client.deadline)
 
     def _get_result_meta(self, result: Any, state: str, traceback: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         meta = super()._get_result_meta(result, state, traceback, request, *args, **kwargs)  # type: ignore[misc] # not in the stubs

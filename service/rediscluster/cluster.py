@@ -169,7 +169,9 @@ class Cluster:
 
     def _node(self, address: Address) -> Node:
         # Whoever comes second gets what came first.
-        return self._nodes.get(address) or self._nodes.setdefault(address, Node(partial(self._make, address)))
+        return self._nodes.get(address) or self._nodes.setdefault(
+            address, Node(partial(self._make, address), self.options.connection_lifetime)
+        )
 
     def _make(self, address: Address, purpose: Purpose | None = None) -> Any:
         kind = SSLConnection if self.options.tls else Connection

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from redis import exceptions
 
+from .connection import expired
+
 
 class Ask(Protocol):
     """Sends a packed command and returns its reply; those of `more` commands in the same packet are passed over."""
@@ -30,9 +32,15 @@ class Node:
     occur here. Nothing is repeated: that is decided by the caller, who knows what may be.
     """
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        """`make` returns a connection of redis-py, which connects when it is first used."""
+    def __init__(self, make: Callable[[], Any], lifetime: float | None = None) -> None:
+        """Nothing connects yet.
+
+        Args:
+            make: Returns a connection of redis-py, which connects when it is first used.
+            lifetime: Seconds after which a connection is not used again; None: never.
+        """
         self._make = make
+        self._lifetime = lifetime
         self._idle: deque[tuple[Any, float]] = deque()
         self._pid = os.getpid()
 
@@ -111,7 +119,8 @@ class Node:
                 connection, since = self._idle.pop()
             except IndexError:
                 break
-            if time.monotonic() - since < IDLE_SECONDS or not _closed(connection):
+            fresh = time.monotonic() - since < IDLE_SECONDS or not _closed(connection)
+            if fresh and not expired(connection, self._lifetime):
                 return connection
             connection.disconnect()
         return None

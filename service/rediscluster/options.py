@@ -60,6 +60,7 @@ class Options:
         fanout_length: About how many messages the stream of a fanout exchange keeps.
         fanout_expires: Seconds after which an unused fanout stream goes away.
         client_name: Stands in front of every connection's name, as CLIENT LIST shows it.
+        connection_lifetime: Seconds after which a connection gives way to one that logs in anew; None: never.
         credential_provider: Source of user name and password for each connection, instead of the URL's.
         ssl_ca_certs: File with the authorities to trust; None means the system's.
         ssl_certfile: Client certificate.
@@ -86,6 +87,7 @@ class Options:
     fanout_length: int = 10_000
     fanout_expires: float = 3600.0
     client_name: str | None = None
+    connection_lifetime: float | None = None
     credential_provider: CredentialProvider | None = field(default=None, repr=False)
     ssl_ca_certs: str | None = None
     ssl_certfile: str | None = None
@@ -95,6 +97,8 @@ class Options:
     def __post_init__(self) -> None:
         for name in _POSITIVE:
             value = getattr(self, name)
+            if value is None and name == "connection_lifetime":
+                continue
             if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
                 raise ConfigurationError(f"transport option {name}: {value!r} is not a positive number")
         if self.delivery_limit < 0:
@@ -144,6 +148,7 @@ _POSITIVE = (
     "message_limit",
     "fanout_length",
     "fanout_expires",
+    "connection_lifetime",
 )
 _SETTABLE = frozenset(f.name for f in fields(Options)) - {"seeds", "username", "password", "tls"}
 

@@ -288,7 +288,8 @@ class Pump:
         connection, known = self._idle.pop(watch, (None, None))
         try:
             address = self._broker.cluster.primary(watch.key)
-            if connection is not None and known != address:
+            lifetime = self._session.options.connection_lifetime
+            if connection is not None and (known != address or connection.expired(lifetime)):
                 connection.close()
                 connection = None
             command = watch.command(self._broker)

@@ -152,6 +152,7 @@ class ResultConsumer(BaseResultConsumer):
     def _repair(self) -> list[bytes] | None:
         """Subscribe what lost its subscription and read it; read slowly what should have come. None: nothing to do."""
         now = time.monotonic()
+        self._drop_expired()
         lost = [key for key, address in self._pending.items() if address is None]
         if lost and now >= self._subscribe_at:
             self._subscribe(lost)
@@ -176,6 +177,7 @@ class ResultConsumer(BaseResultConsumer):
             return []
 
     def _subscribe(self, keys: list[str]) -> None:
+        self._drop_expired()
         cluster = self.backend.client.cluster
         for key in keys:
             address: Address | None = None
@@ -195,6 +197,11 @@ class ResultConsumer(BaseResultConsumer):
                 self._subscribe_at = time.monotonic() + backoff(self._failures)
                 self._failures += 1
                 return
+
+    def _drop_expired(self) -> None:
+        for address, connection in list(self._connections.items()):
+            if connection.expired(self.backend.options.connection_lifetime):
+                self._drop(address)
 
     def _drop(self, address: Address) -> None:
         connection = self._connections.pop(address, None)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from service import fleet
+from service.connection import broker_options, result_options
 from service.rediscluster.keys import QueueKeys
 from service.settings import Settings
 from service.startup.address import shown
@@ -51,11 +52,11 @@ def looks_of(settings: Settings) -> dict[str, Look]:
     """What must be looked at, by its name for people."""
     keys = [QueueKeys(fleet.BROKER_PREFIX, name).meta for name in settings.queues]
     host = f"the Redis Cluster at {settings.redis_host}:{settings.redis_port}"
-    looks: dict[str, Look] = {host: partial(look_at_cluster, settings.broker_url, settings.tls_options, keys)}
-    if settings.result_url != settings.broker_url:
+    looks: dict[str, Look] = {host: partial(look_at_cluster, settings.broker_url, broker_options(settings), keys)}
+    if settings.result_redis_host is not None:
         result = f"the Redis Cluster for results at {settings.result_redis_host}:{settings.result_redis_port}"
         looks[result] = partial(
-            look_at_cluster, settings.result_url, settings.tls_options, [f"{fleet.RESULT_PREFIX}start"]
+            look_at_cluster, settings.result_url, result_options(settings), [f"{fleet.RESULT_PREFIX}start"]
         )
     return looks | {shown(url): partial(look, url) for url in settings.wait_for}
 

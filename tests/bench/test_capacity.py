@@ -105,3 +105,23 @@ def test_the_real_stacks_can_be_read(name: str) -> None:
     assert len(stack.workers) == 7
     assert {workers.most for workers in stack.workers} >= {12 if name == "prod" else 8}
     assert stack.expires == (604_800 if name == "prod" else 86_400)
+
+
+def test_results_of_their_own_leave_the_broker_alone() -> None:
+    small = Broker("cache.m7g.large", shards=1, replicas=1, tls=True, cpu_alarm=0.8, memory_alarm=0.75)
+    found = capacity(replace(STACK, own=small), FIGURES)
+    assert found.messages == pytest.approx(8000)
+    # One shard of results at 0.8 / 60 µs serves three of the broker.
+    assert found.messages_results == pytest.approx(0.8 / 60e-6 / 3)
+    assert found.results == pytest.approx(MAXMEMORY["cache.m7g.large"] * 0.75 / 500)
+    large = replace(small, shards=6)
+    assert capacity(replace(STACK, own=large), FIGURES).messages_results == pytest.approx(8000)
+
+
+def test_both_clusters_are_read_off_the_render() -> None:
+    redis = {"memoryAlarm": 60, "results": {"shards": 2, "nodeType": "cache.t4g.medium", "memoryAlarm": 90}}
+    stack = read(render("staging", {"redis": redis}))
+    assert (stack.broker.shards, stack.broker.memory_alarm) == (3, 0.6)
+    assert stack.own is not None
+    assert (stack.own.shards, stack.own.node_type, stack.own.memory_alarm) == (2, "cache.t4g.medium", 0.9)
+    assert stack.own.cpu_alarm == stack.broker.cpu_alarm

@@ -23,6 +23,8 @@ from infra.components import (
     notifications,
     observability,
     redis,
+    redis_cluster,
+    redis_users,
     scaling,
     service,
     vpc,
@@ -44,6 +46,8 @@ MODULES = (
     notifications,
     observability,
     redis,
+    redis_cluster,
+    redis_users,
     scaling,
     service,
     vpc,
@@ -63,7 +67,12 @@ class Recorder(mocks.Mocks):
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         self.registered[args.typ, args.name] = args.inputs
-        outputs = {"arn": f"arn:{args.name}", "configurationEndpointAddress": "host", "secretArn": "arn:secret"}
+        outputs = {
+            "arn": f"arn:{args.name}",
+            "configurationEndpointAddress": "host",
+            "secretArn": "arn:secret",
+            "versionId": "7",
+        }
         return f"{args.name}-id", {**args.inputs, **outputs}
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
@@ -110,14 +119,15 @@ def test_redis_tells_its_clients_the_user_that_it_made(recorder: Recorder) -> No
 
     def program() -> pulumi.Output[object]:
         made = redis.Redis("redis", redis.RedisArgs(scope(), settings, 14, "key", [], "group"))
-        assert made.user_name == redis.USER_NAME
-        return pulumi.Output.all(made.host, made.password_arn).apply(answers.extend)
+        told.update(made.environment)
+        return pulumi.Output.all(made.broker.host, *made.secrets.values()).apply(answers.extend)
 
+    told: dict[str, Any] = {}
     answers: list[object] = []
     run(program)
-    user = recorder.registered["aws:elasticache/user:User", redis.USER_NAME]
-    assert user["userName"] == redis.USER_NAME
-    assert answers == ["host", "arn:secret"]
+    user = recorder.registered["aws:elasticache/user:User", "redis-workers"]
+    assert user["userName"] == user["userId"] == told["FLEET_REDIS_USERNAME"]
+    assert answers == ["host", "arn:secret:::7"]
 
 
 def test_a_worker_without_room_to_scale_has_no_target(recorder: Recorder) -> None:
@@ -134,6 +144,7 @@ def test_a_worker_without_room_to_scale_has_no_target(recorder: Recorder) -> Non
         key_arn="arn:key",
         environment={"A": "platform", "B": "platform"},
         secrets={},
+        statements=[],
         log_days=14,
         stop_timeout=120,
         exec_log_arn=None,

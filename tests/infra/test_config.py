@@ -83,10 +83,69 @@ def complaints(document: object, stack: str = "staging") -> list[str]:
         (
             {"redis": {"shard": 4}},
             (
-                "redis.shard: unknown key; known here: nodeType, engineVersion, shards, replicas, snapshotDays, "
-                "snapshotWindow, maintenanceWindow, memoryAlarm, cpuAlarm"
+                "redis.shard: unknown key; known here: engine, engineVersion, nodeType, shards, replicas, durability, "
+                "snapshotDays, snapshotWindow, maintenanceWindow, restoreFrom, memoryAlarm, cpuAlarm, authentication, "
+                "passwords, results"
             ),
         ),
+        (
+            {"redis": {"engine": "valkey", "engineVersion": "7.1"}},
+            "redis.engineVersion: '7.1' is no version of valkey; valid: 7.2, 8.0, 8.1, 8.2, 9.0, 9.1",
+        ),
+        ({"redis": {"engineVersion": "9.0"}}, "redis.engineVersion: '9.0' is no version of redis; valid: 7.0, 7.1"),
+        (
+            {"redis": {"durability": "async"}},
+            "redis.durability: 'async' needs engine valkey from 9.0 on, not redis 7.1; valid: none",
+        ),
+        (
+            {
+                "redis": {
+                    "engine": "valkey",
+                    "engineVersion": "8.2",
+                    "nodeType": "cache.m7g.large",
+                    "durability": "sync",
+                }
+            },
+            "redis.durability: 'sync' needs engine valkey from 9.0 on, not valkey 8.2; valid: none",
+        ),
+        (
+            {"redis": {"engine": "valkey", "durability": "async"}},
+            "redis.durability: 'async' does not work on cache.t4g.small; valid: none, or a nodeType of r8g, r7g, r6g, ",
+        ),
+        (
+            {"redis": {"results": {"engine": "valkey", "nodeType": "cache.t3.small", "durability": "sync"}}},
+            "redis.results.durability: 'sync' does not work on cache.t3.small; valid: none, or a nodeType of r8g, ",
+        ),
+        (
+            {"redis": {"nodeType": "cache.r6gd.xlarge"}},
+            "redis.nodeType: cache.r6gd.xlarge moves what waits long to disk, which is queued work; take ",
+        ),
+        ({"redis": {"nodeType": "cache.m3.large"}}, "redis.nodeType: cache.m3.large cannot be created any more; take "),
+        ({"redis": {"engine": "memcached"}}, "redis.engine: \"memcached\" is wrong; it should be 'redis' or 'valkey'"),
+        (
+            {"redis": {"authentication": "iam", "passwords": [1, 2]}},
+            "redis.passwords: authentication iam has no passwords; leave it out",
+        ),
+        (
+            {"redis": {"passwords": [1, 2, 3]}},
+            "redis.passwords: [1, 2, 3] are 3; ElastiCache takes two of a user, the last two",
+        ),
+        (
+            {"redis": {"passwords": [2, 1]}},
+            "redis.passwords: [2, 1]: the older number first, each once, such as [1, 2]",
+        ),
+        ({"redis": {"passwords": []}}, "redis.passwords: is empty; it needs at least one entry"),
+        ({"redis": {"restoreFrom": "My_Snapshot"}}, "redis.restoreFrom: 'My_Snapshot' is not the name of a snapshot"),
+        (
+            {"redis": {"maintenanceWindow": "sun:23:30-mon:00:00"}},
+            "redis.maintenanceWindow: sun:23:30-mon:00:00 has 30 minutes; at least 60",
+        ),
+        (
+            {"redis": {"results": {"passwords": [2]}}},
+            "redis.results.passwords: unknown key; known here: engine, engineVersion, nodeType, shards, replicas, ",
+        ),
+        # What the results' cluster takes over is said once.
+        ({"redis": {"snapshotDays": 99, "results": {}}}, "redis.snapshotDays: 99 is wrong; it should be less than"),
         ({"redis": {"replicas": 0}}, "redis.replicas: 0 is wrong; it should be greater than or equal to 1"),
         ({"redis": {"shards": "3"}}, 'redis.shards: "3" is wrong; it should be a valid integer'),
         ({"network": {"zones": 1}}, "network.zones: 1 is wrong; it should be greater than or equal to 2"),
@@ -291,7 +350,8 @@ def test_the_documentation_lists_every_key_with_its_defaults() -> None:
     staging, prod = (_flat(defaults(name)) for name in ("staging", "prod"))
     # The container's sizes follow from the task's.
     derived = {f"{task}.{key}" for task in ("monitor", "queues.<queue>") for key in _DERIVED}
-    assert set(rows) == set(staging) | derived
+    # Redis' version follows from its engine.
+    assert set(rows) == set(staging) | derived | {"redis.engineVersion"}
     for key, value in staging.items():
         cells = [cell.strip() for cell in rows[key].split("|")]
         assert [_plain(cell) for cell in cells[:2]] == [_written(value), _written(prod[key])], key

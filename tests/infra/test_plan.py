@@ -75,7 +75,7 @@ def test_names_fit_every_service() -> None:
     names = Names("prod")
     assert hyphens("high_priority_queue") == "high-priority-queue"
     assert names.of("data_queue") == "celery-fleet-prod-data-queue"
-    assert len(Names("a" * 19).redis_user("workers")) == 40
+    assert len(Names("a" * 19).redis.user) == len(Names("a" * 19).redis_results.group) == 40
     assert check_stack("a" * 19)
     with pytest.raises(ValueError, match="at most 19"):
         check_stack("a" * 20)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from infra.plan.names import redis_nodes
 from scripts.render import Render
 from scripts.render.services import redis_access_string, redis_user_name, services
-from service.fleet import REDIS_ACCESS_STRING
+from service.fleet import BROKER_ACCESS_STRING, REDIS_ACCESS_STRING, RESULT_ACCESS_STRING
 from tests.infra.aws_model import pascal, problems
 
 
@@ -36,9 +38,9 @@ def test_encrypted_at_rest_and_on_the_wire(stack: Render) -> None:
 
 def test_the_default_user_is_shut_and_both_are_in_the_group(stack: Render) -> None:
     users = {user.inputs["userName"]: user for user in stack.of_type("elasticache/user:User")}
-    assert set(users) == {"default", "workers"}
+    assert set(users) == {"default", workers := redis_user_name(stack)}
     assert users["default"].inputs["accessString"] == "off -@all"
-    assert users["workers"].inputs["accessString"] == REDIS_ACCESS_STRING
+    assert users[workers].inputs["accessString"] == REDIS_ACCESS_STRING
     (group,) = stack.of_type("elasticache/userGroup:UserGroup")
     assert set(group.inputs["userIds"]) == {user.inputs["userId"] for user in users.values()}
     assert stack.one("ReplicationGroup").inputs["userGroupIds"] == [group.inputs["userGroupId"]]
@@ -49,13 +51,13 @@ def test_the_default_user_is_shut_and_both_are_in_the_group(stack: Render) -> No
 
 def test_the_services_use_that_user_that_password_and_that_endpoint(stack: Render) -> None:
     version = stack.one("SecretVersion")
-    password = stack.one("RandomPassword", "workers-password")
+    password = stack.one("RandomPassword", "redis-workers-password-1")
     assert version.property_dependencies["secretString"] == [password.urn]
-    user = stack.one("elasticache/user:User", "workers")
+    user = stack.one("elasticache/user:User", "redis-workers")
     assert user.property_dependencies["authenticationMode"] == [password.urn]
     for service in services(stack):
-        assert service.secrets["FLEET_REDIS_PASSWORD"] == version.inputs["secretId"]
-        assert service.environment["FLEET_REDIS_USERNAME"] == redis_user_name(stack) == "workers"
+        assert service.secrets["FLEET_REDIS_PASSWORD"] == f"{version.inputs['secretId']}:::redis-password.versionId"
+        assert service.environment["FLEET_REDIS_USERNAME"] == redis_user_name(stack)
         assert service.environment["FLEET_REDIS_HOST"].startswith("clustercfg.")
         assert service.environment["FLEET_REDIS_TLS"] == "true"
     assert redis_access_string(stack) == REDIS_ACCESS_STRING
@@ -117,3 +119,38 @@ def test_the_api_accepts_group_and_users(stack: Render) -> None:
         mode = {"Type": "password", "Passwords": ["x" * 48]}
         assert problems("elasticache", "CreateUser", pascal(given) | {"AuthenticationMode": mode}) == []
     assert json.dumps(inputs)
+
+
+#: "Restricted commands" in the ElastiCache user guide, and `acl`, whose rules only the API writes.
+FORBIDDEN = {
+    *(
+        "acl",
+        "bgrewriteaof",
+        "bgsave",
+        "config",
+        "debug",
+        "migrate",
+        "replicaof",
+        "save",
+        "shutdown",
+        "slaveof",
+        "sync",
+    ),
+}
+
+
+@pytest.mark.parametrize("rights", [REDIS_ACCESS_STRING, BROKER_ACCESS_STRING, RESULT_ACCESS_STRING])
+def test_the_rights_are_what_elasticache_takes_and_no_more(rights: str) -> None:
+    state, *words = rights.split()
+    assert state == "on"
+    assert {word for word in words if word[0] in "~%"} <= {"~broker:*", "~result:*"}, "the service's keys"
+    assert {word for word in words if word[0] == "&"} <= {"&result:*"}
+    assert words.index("-@all") < min(words.index(word) for word in words if word.startswith("+")), "everything by name"
+    granted = [word[1:] for word in words if word.startswith("+")]
+    assert not {word for word in granted if word in ("@all", "@admin", "@dangerous", "@scripting", "@slow", "@fast")}
+    assert not {word for word in granted if word.partition("|")[0] in FORBIDDEN}
+    # Of `cluster` and `script` single parts only: the whole would be admin commands, too.
+    assert not {"cluster", "script", "function", "client"} & set(granted)
+    assert not {word for word in words if word[0] in "<>#!(" or word in ("nopass", "reset", "resetpass")}, (
+        "passwords are the API's"
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from infra.plan.container import secret_arn
 from infra.plan.deployment import running_limit
 from infra.plan.fargate import SIZES
 from scripts.render import Render, Resource, render
@@ -267,7 +268,7 @@ def test_a_queue_of_ones_own(customised: Render) -> None:
     (read,) = (
         s for s in statements(customised, "data-queue-execution") if "secretsmanager:GetSecretValue" in s["Action"]
     )
-    assert set(read["Resource"]) == set(data.secrets.values())
+    assert set(read["Resource"]) == {secret_arn(reference) for reference in data.secrets.values()}
     attachment = customised.one("RolePolicyAttachment")
     assert attachment.inputs["role"] == "celery-fleet-prod-data-queue-task"
     assert not [target for target in customised.of_type("appautoscaling/target:Target") if target.name == "data-queue"]

@@ -68,6 +68,41 @@ def test_results_can_have_a_cluster_of_their_own(monkeypatch: Env) -> None:
     assert load_settings().broker_url == "rediscluster://localhost:6379"
 
 
+def test_the_results_cluster_may_have_a_user_of_its_own(monkeypatch: Env) -> None:
+    """Without one its user is the broker's."""
+    for name in ("", "RESULT_"):
+        monkeypatch.setenv(f"FLEET_{name}REDIS_HOST", f"{name.lower()}host")
+    monkeypatch.setenv("FLEET_REDIS_USERNAME", "workers")
+    monkeypatch.setenv("FLEET_REDIS_PASSWORD", "first")
+    assert load_settings().result_url == "rediscluster://workers:first@result_host:6379"
+    monkeypatch.setenv("FLEET_RESULT_REDIS_USERNAME", "results")
+    (line,) = problems(monkeypatch)
+    assert line == "FLEET_RESULT_REDIS_PASSWORD: FLEET_RESULT_REDIS_USERNAME is set, so the password must be set too"
+    monkeypatch.setenv("FLEET_RESULT_REDIS_PASSWORD", "second")
+    assert load_settings().result_url == "rediscluster://results:second@result_host:6379"
+    assert load_settings().broker_url == "rediscluster://workers:first@host:6379"
+
+
+def test_iam_says_what_it_needs(monkeypatch: Env) -> None:
+    """User and group for each cluster, TLS, and no password."""
+    lines = problems(monkeypatch, FLEET_REDIS_AUTH="iam", FLEET_REDIS_TLS="false")
+    assert lines == ["FLEET_REDIS_AUTH: iam needs FLEET_REDIS_TLS=true"]
+    monkeypatch.setenv("FLEET_REDIS_TLS", "true")
+    lines = problems(monkeypatch, FLEET_REDIS_PASSWORD="x", FLEET_RESULT_REDIS_HOST="results")
+    assert {line.split(":")[0] for line in lines} == {
+        *("FLEET_REDIS_USERNAME", "FLEET_REDIS_PASSWORD", "FLEET_REDIS_GROUP"),
+        *("FLEET_RESULT_REDIS_USERNAME", "FLEET_RESULT_REDIS_GROUP"),
+    }
+    monkeypatch.delenv("FLEET_REDIS_PASSWORD")
+    for name in ("", "RESULT_"):
+        monkeypatch.setenv(f"FLEET_{name}REDIS_USERNAME", "user")
+        monkeypatch.setenv(f"FLEET_{name}REDIS_GROUP", "group")
+    settings = load_settings()
+    assert settings.broker_url == "redisclusters://localhost:6379"
+    monkeypatch.setenv("FLEET_REDIS_AUTH", "password")
+    assert "it has no use without FLEET_REDIS_AUTH=iam" in " ".join(problems(monkeypatch))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
