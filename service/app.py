@@ -7,12 +7,13 @@ from typing import Any
 from celery import Celery
 
 import service.rediscluster  # noqa: F401  registers the URL schemes with kombu and Celery
-from service import fleet, routing
+from service import fleet
 from service.deadletters.step import drain_step
 from service.health.counting import CountingEvents
 from service.health.step import health_step
 from service.logs import logging_class
 from service.rediscluster.worker import BadMessages
+from service.routing import Routing
 from service.security import secure
 from service.settings import Settings
 from service.steps import Grace
@@ -55,6 +56,7 @@ def _connection(settings: Settings) -> dict[str, Any]:
             "key_prefix": fleet.BROKER_PREFIX,
             "lease": settings.lease,
             "message_limit": settings.message_limit,
+            "partitions": settings.partitions,
         },
         "broker_connection_retry": True,
         "broker_connection_retry_on_startup": True,
@@ -65,6 +67,7 @@ def _connection(settings: Settings) -> dict[str, Any]:
 
 
 def _tasks(settings: Settings) -> dict[str, Any]:
+    routing = Routing(settings.queue_table)
     return {
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
