@@ -4,7 +4,22 @@ from infra.config.alarms import Alarms
 from infra.config.load import ConfigError, load, region_problems
 from infra.config.model import Fleet, Image
 from infra.config.network import Network
+from infra.config.queues import Queue, Spot
 from infra.config.redis import Redis
-from infra.config.tasks import Queue, Task
+from infra.config.tasks import Task
+from infra.config.warn import warnings
 
-__all__ = ["Alarms", "ConfigError", "Fleet", "Image", "Network", "Queue", "Redis", "Task", "load", "region_problems"]
+__all__ = [
+    "Alarms",
+    "ConfigError",
+    "Fleet",
+    "Image",
+    "Network",
+    "Queue",
+    "Redis",
+    "Spot",
+    "Task",
+    "load",
+    "region_problems",
+    "warnings",
+]
