@@ -87,7 +87,7 @@ def check_at(text: str) -> str:
         ValueError: Says how it is written.
     """
     try:
-        datetime.strptime(text, "%Y-%m-%dT%H:%M:%S")  # noqa: DTZ007  the time zone stands beside it
+        datetime.strptime(text, "%Y-%m-%dT%H:%M:%S")
     except ValueError:
         raise ValueError(f"{text!r} is not a moment such as 2026-12-24T08:00:00, without a time zone") from None
     return text
