@@ -12,6 +12,7 @@ from service.deadletters.step import drain_step
 from service.health.counting import CountingEvents
 from service.health.step import health_step
 from service.logs import logging_class
+from service.protection.step import protection_step
 from service.rediscluster.worker import BadMessages
 from service.routing import Routing
 from service.security import secure
@@ -42,6 +43,7 @@ def create_app(settings: Settings) -> Celery:
     app.steps["consumer"].add(health_step(settings))
     app.steps["consumer"].add(BadMessages)
     app.steps["worker"].add(Grace)
+    app.steps["worker"].add(protection_step(settings))
     secure(app, settings)
     if fleet.DEAD_LETTER_QUEUE.name in settings.queues:
         app.steps["worker"].add(drain_step(settings))

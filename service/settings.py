@@ -108,6 +108,13 @@ class Settings(BaseSettings):
     shutdown_grace: int = Field(
         100, ge=MIN_GRACE, le=MAX_GRACE, description="Seconds that running tasks get to finish after SIGTERM."
     )
+    protection_minutes: int = Field(
+        60,
+        ge=0,
+        le=2880,
+        description="Minutes for which a task's run keeps ECS from stopping its worker; 0 for none.",
+    )
+    protection_after: float = Field(10.0, ge=0.1, le=600, description="Seconds that a run must have taken for that.")
     result_expires: int = _by_environment(DAY, 7 * DAY)
     soft_time_limit: int = Field(3300, ge=1, description="Seconds until a task is asked to end.")
     time_limit: int = Field(3600, ge=1, description="Seconds until its process is killed.")
