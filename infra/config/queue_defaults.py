@@ -115,9 +115,9 @@ def _spot(document: Document, environment: Environment) -> Any:
     given = document.get("spot", {})
     if not isinstance(given, dict):
         return given
-    prod = environment == "prod"
-    twice = document["idempotent"] is True
-    return {"base": _least(document) if prod else 1, "percent": 100 if twice and not prod else 0} | given
+    staging = environment == "staging"
+    spot = staging and document["idempotent"] is True and document["max"] != 1
+    return {"base": 1 if staging else _least(document), "percent": 100 if spot else 0} | given
 
 
 def _schedule(document: Document) -> Any:
