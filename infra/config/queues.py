@@ -9,7 +9,7 @@ import re
 import zoneinfo
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
@@ -39,7 +39,7 @@ class Surroundings:
 
 
 def _queue_name(name: str, info: ValidationInfo) -> str:
-    around: Surroundings = info.context
+    around = cast(Surroundings, info.context)
     return check_queue(name, around.stack, around.queues)
 
 
@@ -218,7 +218,7 @@ class Queue(Task):
         most: int | None = info.data.get("max")
         if spot.percent and most is not None and spot.base > most:
             raise ValueError(f"base {spot.base} is more than max {most}: no task would be on Spot")
-        around: Surroundings = info.context
+        around = cast(Surroundings, info.context)
         if not spot.percent or info.data.get("idempotent", True) or around.grace is None:
             return spot
         limit = info.data.get("time_limit", 0)
