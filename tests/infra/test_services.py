@@ -73,6 +73,7 @@ def test_the_contract_with_the_monitor(stack: Render) -> None:
         "FLEET_REDIS_TLS",
         "FLEET_LOG_LEVEL",
         "FLEET_LOG_FORMAT",
+        "FLEET_QUEUE_TABLE",
     }
     assert set(monitor.secrets) == {"FLEET_REDIS_PASSWORD"}
 
