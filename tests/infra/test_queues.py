@@ -191,6 +191,14 @@ def test_a_fixed_number_with_a_schedule_has_bounds_and_no_policies() -> None:
             {"schedule": [{"cron": "0 8 ? * *", "min": 1}]},
             "queues.data_queue.schedule.0.cron: '0 8 ? * *' has 5 fields, not 6",
         ),
+        (
+            {"schedule": [{"corn": "0 8 ? * * *", "at": "2026-12-24T08:00:00"}]},
+            "queues.data_queue.schedule.0.corn: unknown key; known here: cron, at, timezone, min, max",
+        ),
+        (
+            {"spot": {"share": 50}},
+            "queues.data_queue.spot.share: unknown key; known here: base, percent",
+        ),
         ({"schedule": [{"min": 1}]}, "queues.data_queue.schedule.0.at: give either cron"),
         (
             {"schedule": [{"cron": "0 8 ? * * *", "at": "2026-12-24T08:00:00"}]},
