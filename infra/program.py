@@ -24,7 +24,7 @@ from infra.plan import environment
 from infra.plan.alarms import event_alarms, publisher_alarm, queue_alarms
 from infra.plan.names import Names, hyphens
 from infra.plan.tags import Tags
-from service.fleet import DEAD_LETTER_QUEUE, QUEUES, REDIS_PORT
+from service.fleet import DEAD_LETTER_QUEUE, REDIS_PORT
 
 ARCHITECTURES: Final = {"linux/amd64": "X86_64", "linux/arm64": "ARM64"}
 
@@ -40,6 +40,8 @@ def main() -> None:
     except config.ConfigError as error:
         # A RunError shows its text alone, without a traceback.
         raise pulumi.RunError(f"the configuration of stack {stack!r} is wrong:\n{error}") from error
+    for sentence in config.warnings(settings):
+        pulumi.log.warn(sentence)
     here = scope(Names(stack), Tags(settings.environment, settings.owner, settings.tags), settings.protect)
     build(here, settings)
 
@@ -84,21 +86,21 @@ def build(here: Scope, settings: config.Fleet) -> None:
     keeper = environment.letters(settings, letters.table_name, letters.bucket_name)
     monitor = Monitor("monitor", MonitorArgs(platform, settings.monitor))
     workers = {
-        queue.name: QueueWorker(
-            hyphens(queue.name),
+        name: QueueWorker(
+            hyphens(name),
             QueueWorkerArgs(
                 platform=platform,
-                queue=queue.name,
-                settings=settings.queues[queue.name],
+                queue=name,
+                settings=queue,
                 environment={
-                    **environment.worker(settings, queue.name, queue.pool, settings.queues[queue.name]),
-                    **(keeper if queue is DEAD_LETTER_QUEUE else {}),
+                    **environment.worker(settings, name, queue),
+                    **(keeper if name == DEAD_LETTER_QUEUE.name else {}),
                 },
                 topic_arn=topic,
-                statements=letters.statements if queue is DEAD_LETTER_QUEUE else (),
+                statements=letters.statements if name == DEAD_LETTER_QUEUE.name else (),
             ),
         )
-        for queue in (*QUEUES, DEAD_LETTER_QUEUE)
+        for name, queue in settings.queues.items()
     }
 
     services = {queue: names.of(queue) for queue in workers}
@@ -150,6 +152,7 @@ def build(here: Scope, settings: config.Fleet) -> None:
         pulumi.export("resultsPasswordSecret", redis.results.secret_arn)
         pulumi.export("resultsGroup", names.redis_results.group)
     pulumi.export("image", image.digest)
+    pulumi.export("queueTable", environment.queue_table(settings))
     pulumi.export("lettersTable", letters.table_name)
     pulumi.export("lettersBucket", letters.bucket_name)
     pulumi.export("alarmTopic", topic)

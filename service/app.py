@@ -6,13 +6,15 @@ from typing import Any
 
 from celery import Celery
 
-from service import fleet, routing
+from service import fleet
 from service.connection import broker_options, result_options
 from service.deadletters.step import drain_step
 from service.health.counting import CountingEvents
 from service.health.step import health_step
 from service.logs import logging_class
+from service.protection.step import protection_step
 from service.rediscluster import BadMessages, UnderWay  # importing it registers the URL schemes with kombu and Celery
+from service.routing import Routing
 from service.security import secure
 from service.settings import Settings
 from service.steps import Grace
@@ -42,6 +44,7 @@ def create_app(settings: Settings) -> Celery:
     app.steps["consumer"].add(BadMessages)
     app.steps["consumer"].add(UnderWay)
     app.steps["worker"].add(Grace)
+    app.steps["worker"].add(protection_step(settings))
     secure(app, settings)
     if fleet.DEAD_LETTER_QUEUE.name in settings.queues:
         app.steps["worker"].add(drain_step(settings))
@@ -56,6 +59,7 @@ def _connection(settings: Settings) -> dict[str, Any]:
             "key_prefix": fleet.BROKER_PREFIX,
             "lease": settings.lease,
             "message_limit": settings.message_limit,
+            "partitions": settings.partitions,
         },
         "broker_connection_retry": True,
         "broker_connection_retry_on_startup": True,
@@ -66,6 +70,7 @@ def _connection(settings: Settings) -> dict[str, Any]:
 
 
 def _tasks(settings: Settings) -> dict[str, Any]:
+    routing = Routing(settings.queue_table)
     return {
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,

@@ -5,6 +5,8 @@ Plain constants: importing this module imports neither Celery nor Pulumi, so bot
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -13,6 +15,18 @@ Pool = Literal["prefork", "gevent", "eventlet", "threads", "solo"]
 
 #: Priorities go from 0 to 10; 10 is served first (RabbitMQ's direction).
 MAX_PRIORITY: Final = 10
+#: Into so many parts a queue can be split; the transport's own limit.
+MAX_PARTITIONS: Final = 64
+
+#: Which of a worker's limits each pool keeps; Celery drops the others without a word. gevent breaks a task off only
+#: where it waits.
+KEPT_LIMITS: Final[dict[Pool, frozenset[str]]] = {
+    "prefork": frozenset({"soft_time_limit", "time_limit", "max_tasks_per_child"}),
+    "gevent": frozenset({"time_limit"}),
+    "eventlet": frozenset(),
+    "threads": frozenset(),
+    "solo": frozenset(),
+}
 
 
 @dataclass(frozen=True)
@@ -24,18 +38,21 @@ class Queue:
         priority: Default priority of its messages, 0-10, 10 first.
         pool: Celery's worker pool.
         concurrency: Concurrent tasks per worker in prod; staging runs half.
-        autoscale_min: If set, the pool shrinks to this many processes when idle (prefork only).
         work: What belongs into the queue, for people.
+        autoscale_min: If set, the pool shrinks to this many processes when idle (prefork only).
+        partitions: Into how many parts the queue is split.
     """
 
     name: str
     priority: int
-    pool: Pool
-    concurrency: int
-    work: str
+    pool: Pool = "prefork"
+    concurrency: int = 4
+    work: str = ""
     autoscale_min: int | None = None
+    partitions: int = 1
 
 
+#: The queues that every stack has unless its file says otherwise.
 #: In order of priority: the order in which a worker of several queues looks at them.
 QUEUES: Final = (
     Queue("high_priority_queue", 10, "prefork", 4, "urgent and short"),
@@ -49,6 +66,17 @@ QUEUES: Final = (
 DEFAULT_QUEUE: Final = "celery"
 #: Letters that a person must look at; its handler stands beside the six queues.
 DEAD_LETTER_QUEUE: Final = Queue("dead_letter", 0, "prefork", 2, "dead letters")
+ALL_QUEUES: Final = (*QUEUES, DEAD_LETTER_QUEUE)
+QUEUE_NAMES: Final = tuple(queue.name for queue in ALL_QUEUES)
+
+
+def queue_table(queues: Iterable[Queue]) -> str:
+    """Return what every process must know of the stack's queues, as JSON: the value of FLEET_QUEUE_TABLE.
+
+    Publishers route by it, and whoever reads or writes a queue must agree on its parts.
+    """
+    return json.dumps({queue.name: {"priority": queue.priority, "partitions": queue.partitions} for queue in queues})
+
 
 REDIS_PORT: Final = 6379
 

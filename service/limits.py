@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from service import fleet, routing
+from service import fleet
+from service.routing import Routing
 from service.settings import Settings
 
-#: Which of a task's time limits each pool keeps. gevent breaks a task off only where it waits.
-KEPT: Final[dict[fleet.Pool, frozenset[str]]] = {
-    "prefork": frozenset({"soft_time_limit", "time_limit"}),
-    "gevent": frozenset({"time_limit"}),
-    "eventlet": frozenset(),
-    "threads": frozenset(),
-    "solo": frozenset(),
-}
 _NAMES: Final = {"soft_time_limit": "soft limits", "time_limit": "hard limits"}
 
 
@@ -25,9 +18,9 @@ def unkept(settings: Settings) -> list[str]:
     sentences = [
         f"FLEET_{field.upper()}={getattr(settings, field)}: the {pool} pool does not keep {words}"
         for field, words in _NAMES.items()
-        if field not in KEPT[pool]
+        if field not in fleet.KEPT_LIMITS[pool]
     ]
-    if pool != "prefork":
+    if "max_tasks_per_child" not in fleet.KEPT_LIMITS[pool]:
         sentences.append(
             f"FLEET_MAX_TASKS_PER_CHILD={settings.max_tasks_per_child}: "
             f"the {pool} pool has no child processes that could be replaced"
@@ -39,10 +32,11 @@ def unkept(settings: Settings) -> list[str]:
 
 def unkept_of_tasks(tasks: Iterable[Any], settings: Settings) -> list[str]:
     """Tasks of this worker's queues with limits of their own that its pool does not keep, one sentence each."""
+    routing, kept = Routing(settings.queue_table), fleet.KEPT_LIMITS[settings.pool]
     return [
         f"task {task.name}: {field}={value}: the {settings.pool} pool does not keep {words}"
         for task in tasks
         if (getattr(task, "queue", None) or routing.queue_of(task.name)) in settings.queues
         for field, words in _NAMES.items()
-        if field not in KEPT[settings.pool] and (value := getattr(task, field, None)) is not None
+        if field not in kept and (value := getattr(task, field, None)) is not None
     ]

@@ -23,8 +23,6 @@ from service.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 
-QUEUE_NAMES = tuple(queue.name for queue in (*fleet.QUEUES, fleet.DEAD_LETTER_QUEUE))
-
 
 class CloudWatch(Protocol):
     """The part of boto3's client that is used."""
@@ -46,7 +44,7 @@ class Monitor:
         read: Callable[[str], Stats],
         cloudwatch: CloudWatch,
         *,
-        queues: Sequence[str] = QUEUE_NAMES,
+        queues: Sequence[str] = fleet.QUEUE_NAMES,
         period: float = fleet.METRIC_PERIOD,
     ) -> None:
         """Set up; nothing is read yet.
@@ -128,10 +126,11 @@ def run(settings: Settings) -> int:
     heartbeat.clear()
     conf = create_app(settings).conf
     inspector = BrokerInspector(settings.broker_url, conf.broker_transport_options)
-    monitor = Monitor(settings.stack, inspector.stats, _client(settings))
+    monitor = Monitor(settings.stack, inspector.stats, _client(settings), queues=settings.queue_names)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: monitor.stopping.set())
-    _LOG.info("publishing %d queues to %s every %d s", len(QUEUE_NAMES), fleet.METRIC_NAMESPACE, fleet.METRIC_PERIOD)
+    queues = len(settings.queue_names)
+    _LOG.info("publishing %d queues to %s every %d s", queues, fleet.METRIC_NAMESPACE, fleet.METRIC_PERIOD)
     monitor.run()
     inspector.close()
     return 0

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service import fleet
+from service import fleet, queues
 from service.signing import SigningDirectory
 from service.startup.address import address_problem
 
@@ -31,7 +31,6 @@ DAY = 24 * 60 * 60
 _NOT_CALLED = "default_factory_not_called"
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_QUEUES = {queue.name: queue for queue in (*fleet.QUEUES, fleet.DEAD_LETTER_QUEUE)}
 
 
 class SettingsError(Exception):
@@ -56,8 +55,19 @@ def _split_words(value: object) -> object:
     return tuple(value.split()) if isinstance(value, str) else value
 
 
+def _parse_table(value: object) -> object:
+    """Turn the JSON of FLEET_QUEUE_TABLE into queues."""
+    return queues.parse(value) if isinstance(value, str) else value
+
+
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 SpaceList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)]
+QueueTable = Annotated[tuple[fleet.Queue, ...], NoDecode, BeforeValidator(_parse_table)]
+
+
+def _served(table: Iterable[fleet.Queue]) -> tuple[str, ...]:
+    """What a worker serves that is not told: everything but the dead letters."""
+    return tuple(queue.name for queue in table if queue.name != fleet.DEAD_LETTER_QUEUE.name)
 
 
 def _by_environment(staging: Any, prod: Any) -> Any:
@@ -73,8 +83,12 @@ class Settings(BaseSettings):
     stack: str = Field("local", pattern=r"^[a-z][a-z0-9-]{0,30}$", description="Its name, for metrics and logs.")
     environment: fleet.Environment = Field("staging", description="Chooses the defaults below.")
 
+    queue_table: QueueTable = Field(
+        fleet.ALL_QUEUES, repr=False, description="Every queue of the stack, as JSON; the same for all processes."
+    )
     queues: CommaList = Field(
-        tuple(queue.name for queue in fleet.QUEUES), description="Queues this worker serves, comma-separated."
+        default_factory=lambda known: _served(known.get("queue_table", ())),
+        description="Queues this worker serves, comma-separated.",
     )
     pool: fleet.Pool = Field("prefork", description="Celery's worker pool.")
     concurrency: int = Field(2, ge=1, le=1000, description="Tasks at the same time (with autoscale: at most).")
@@ -105,6 +119,13 @@ class Settings(BaseSettings):
     shutdown_grace: int = Field(
         100, ge=MIN_GRACE, le=MAX_GRACE, description="Seconds that running tasks get to finish after SIGTERM."
     )
+    protection_minutes: int = Field(
+        60,
+        ge=0,
+        le=2880,
+        description="Minutes for which a task's run keeps ECS from stopping its worker; 0 for none.",
+    )
+    protection_after: float = Field(10.0, ge=0.1, le=600, description="Seconds that a run must have taken for that.")
     result_expires: int = _by_environment(DAY, 7 * DAY)
     soft_time_limit: int = Field(3300, ge=1, description="Seconds until a task is asked to end.")
     time_limit: int = Field(3600, ge=1, description="Seconds until its process is killed.")
@@ -145,14 +166,15 @@ class Settings(BaseSettings):
 
     @field_validator("queues")
     @classmethod
-    def _known_queues(cls, queues: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in queues if name not in _QUEUES]
-        if unknown:
-            raise ValueError(f"unknown queue {', '.join(unknown)}; the queues are {', '.join(_QUEUES)}")
-        if not queues:
+    def _known_queues(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not names:
             raise ValueError("name at least one queue")
-        # The order in which the worker looks at them.
-        return tuple(sorted(set(queues), key=lambda name: -_QUEUES[name].priority))
+        # The table is in the order in which a worker looks at its queues.
+        known = [queue.name for queue in info.data.get("queue_table", ())]
+        unknown = [name for name in names if name not in known]
+        if unknown and known:
+            raise ValueError(f"unknown queue {', '.join(unknown)}; the queues are {', '.join(known)}")
+        return tuple(name for name in known if name in names)
 
     @field_validator("autoscale_min")
     @classmethod
@@ -254,6 +276,16 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, level: object) -> object:
         return level.upper() if isinstance(level, str) else level
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        """Every queue of the stack, the dead letters' too."""
+        return tuple(queue.name for queue in self.queue_table)
+
+    @property
+    def partitions(self) -> dict[str, int]:
+        """The transport option: into how many parts which queues are split."""
+        return {queue.name: queue.partitions for queue in self.queue_table if queue.partitions > 1}
 
     @property
     def broker_url(self) -> str:

@@ -46,6 +46,7 @@ class Monitor(pulumi.ComponentResource):
                 command=MONITOR_COMMAND,
                 task=args.task,
                 desired=1,
+                fewest=1,
                 # PutMetricData knows no resources: the namespace is the only fence.
                 statements=[
                     allow(

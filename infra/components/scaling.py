@@ -71,9 +71,11 @@ class QueueScaling(pulumi.ComponentResource):
             tags=args.scope.tags.of(queue=args.queue),
             opts=self._child,
         )
-        self._out()
-        self._backlog()
-        self._in()
+        if args.settings.room:
+            self._out()
+            self._backlog()
+            self._in()
+        self._schedule()
         self.register_outputs({})
 
     def _metric(self, name: str) -> Metric:
@@ -95,15 +97,15 @@ class QueueScaling(pulumi.ComponentResource):
             ),
             Alarm(
                 f"{self._name}-scale-out-age",
-                f"Adds workers: the oldest message of {queue} has been ready for {settings.scale_out_age} s.",
+                f"Adds workers: the oldest message of {queue} has been ready for {settings.target_latency} s.",
                 self._metric(METRIC_OLDEST_AGE),
-                settings.scale_out_age,
+                settings.target_latency,
                 queue=queue,
                 points=2,
             ),
         )
         for trigger in triggers:
-            steps = out_steps(int(trigger.threshold), settings.min, settings.max)
+            steps = out_steps(int(trigger.threshold), settings.room)
             policy = self._steps(trigger.name, steps, cooldown=60, aggregation="Maximum")
             metric_alarm(self._scope, trigger, self._child, actions=[policy.arn])
 
@@ -174,6 +176,24 @@ class QueueScaling(pulumi.ComponentResource):
             ),
             opts=self._child,
         )
+
+    def _schedule(self) -> None:
+        """Set other bounds at their times."""
+        for number, window in enumerate(self._args.settings.schedule, 1):
+            part = f"{self._name}-schedule-{number}"
+            aws.appautoscaling.ScheduledAction(
+                part,
+                name=self._scope.names.of(part),
+                service_namespace=self._target.service_namespace,
+                scalable_dimension=self._target.scalable_dimension,
+                resource_id=self._target.resource_id,
+                schedule=window.expression,
+                timezone=window.timezone,
+                scalable_target_action=aws.appautoscaling.ScheduledActionScalableTargetActionArgs(
+                    min_capacity=window.min, max_capacity=window.max
+                ),
+                opts=self._child,
+            )
 
     def _sources(self, *names: str) -> list[tuple[str, Metric]]:
         """Return the metrics that expressions use, by their ids."""

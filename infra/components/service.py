@@ -11,7 +11,7 @@ import pulumi_aws as aws
 from infra import config
 from infra.components.common import Json, Scope, allow, policy, trust
 from infra.plan.container import SCRATCH_VOLUME, container, secret_arn
-from infra.plan.deployment import MINIMUM_HEALTHY_PERCENT, maximum_percent
+from infra.plan.deployment import MINIMUM_HEALTHY_PERCENT, capacity, maximum_percent, update_minutes
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,14 @@ class FargateServiceArgs:
         platform: What all services share.
         command: Exec form.
         task: Sizes.
-        desired: Tasks at creation and the fewest ever.
+        desired: Tasks at creation.
+        fewest: The fewest tasks ever; a rolling deployment must move with them, too.
         statements: What the service's own AWS calls may do.
         environment: Variables beside the platform's.
         secrets: Secrets beside the platform's.
         policies: Further managed policies of the task role.
-        spot: Take the tasks above the first from Spot.
+        spot: Which tasks are on Spot; none unless given.
+        protection: Minutes for which a run of a Celery task can hold up a deployment.
         scaled: Whether autoscaling owns the number of tasks once the service exists.
         alarms: Names of the alarms that roll a deployment back.
         queue: For the Queue tag.
@@ -78,11 +80,13 @@ class FargateServiceArgs:
     command: tuple[str, ...]
     task: config.Task
     desired: int
+    fewest: int
     statements: list[Json]
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     policies: Sequence[str] = ()
-    spot: bool = False
+    spot: config.Spot | None = None
+    protection: int = 0
     scaled: bool = False
     alarms: Sequence[pulumi.Input[str]] = ()
     queue: str | None = None
@@ -234,7 +238,7 @@ class FargateService(pulumi.ComponentResource):
                 subnets=platform.subnet_ids, security_groups=[platform.security_group_id], assign_public_ip=False
             ),
             deployment_minimum_healthy_percent=MINIMUM_HEALTHY_PERCENT,
-            deployment_maximum_percent=maximum_percent(args.desired),
+            deployment_maximum_percent=maximum_percent(args.fewest),
             deployment_circuit_breaker=aws.ecs.ServiceDeploymentCircuitBreakerArgs(enable=True, rollback=True),
             alarms=_alarms(args.alarms),
             availability_zone_rebalancing="ENABLED",
@@ -249,7 +253,9 @@ class FargateService(pulumi.ComponentResource):
                 ignore_changes=["desiredCount"] if args.scaled else None,
                 # A task that starts before its role may read the secret counts as a failed deployment.
                 depends_on=[*grants, *platform.after],
-                custom_timeouts=pulumi.CustomTimeouts(create="30m", update="60m", delete="20m"),
+                custom_timeouts=pulumi.CustomTimeouts(
+                    create="30m", update=f"{update_minutes(args.protection)}m", delete="20m"
+                ),
             ),
         )
 
@@ -286,12 +292,10 @@ def _alarms(names: Sequence[pulumi.Input[str]]) -> aws.ecs.ServiceAlarmsArgs | N
     return aws.ecs.ServiceAlarmsArgs(alarm_names=names, enable=True, rollback=True) if names else None
 
 
-def _capacity(spot: bool) -> list[aws.ecs.ServiceCapacityProviderStrategyArgs]:
-    strategy = aws.ecs.ServiceCapacityProviderStrategyArgs
-    if not spot:
-        return [strategy(capacity_provider="FARGATE", weight=1)]
-    # One task stays when Spot has nothing to give.
+def _capacity(spot: config.Spot | None) -> list[aws.ecs.ServiceCapacityProviderStrategyArgs]:
     return [
-        strategy(capacity_provider="FARGATE", base=1, weight=0),
-        strategy(capacity_provider="FARGATE_SPOT", weight=1),
+        aws.ecs.ServiceCapacityProviderStrategyArgs(
+            capacity_provider=share.provider, base=share.base, weight=share.weight
+        )
+        for share in capacity(spot.base if spot else 1, spot.percent if spot else 0)
     ]

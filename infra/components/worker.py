@@ -64,7 +64,7 @@ class QueueWorker(pulumi.ComponentResource):
                 age=settings.alarm_age,
             )
         ]
-        scaled = settings.max > settings.min
+        scaled = settings.room > 0 or bool(settings.schedule)
         service = FargateService(
             name,
             FargateServiceArgs(
@@ -72,11 +72,13 @@ class QueueWorker(pulumi.ComponentResource):
                 command=WORKER_COMMAND,
                 task=settings,
                 desired=settings.min,
+                fewest=settings.fewest,
                 statements=[task_protection(scope, platform.cluster_name), *args.statements],
                 environment=args.environment,
                 secrets=settings.secrets,
                 policies=settings.policies,
                 spot=settings.spot,
+                protection=settings.protection,
                 scaled=scaled,
                 alarms=[guard.name for guard in guards],
                 queue=args.queue,

@@ -4,8 +4,10 @@ from infra.config.alarms import Alarms
 from infra.config.load import ConfigError, load, region_problems
 from infra.config.model import Fleet, Image
 from infra.config.network import Network
+from infra.config.queues import Queue, Spot
 from infra.config.redis import Cluster, Redis
-from infra.config.tasks import Queue, Task
+from infra.config.tasks import Task
+from infra.config.warn import warnings
 
 __all__ = [
     "Alarms",
@@ -16,7 +18,9 @@ __all__ = [
     "Network",
     "Queue",
     "Redis",
+    "Spot",
     "Task",
     "load",
     "region_problems",
+    "warnings",
 ]

@@ -1,4 +1,7 @@
-"""The configuration of an empty stack file, per environment: the only place where defaults stand."""
+"""The configuration of an empty stack file, per environment: the only place where defaults stand.
+
+Those of a queue, of which some follow from others, are in `queue_defaults`.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from infra.config import redis
-from service.fleet import DEAD_LETTER_QUEUE, QUEUES, Environment, Queue
-
-Document = dict[str, Any]
+from infra.config.queue_defaults import Document, container, queues
+from service.fleet import Environment
 
 _DAY: Final = 86400
-
-#: Task sizes: prod's limit is 2 vCPU, which Fargate sells from 4 GB on.
-_TASK: Final[dict[Environment, Document]] = {
-    "staging": {"cpu": 1024, "memory": 2048},
-    "prod": {"cpu": 2048, "memory": 4096},
-}
 
 
 def defaults(environment: Environment) -> Document:
@@ -70,7 +66,7 @@ def defaults(environment: Environment) -> Document:
         },
         "alarms": {"topicArn": None, "emails": [], "restarts": 5},
         "monitor": {"cpu": 256, "memory": 1024},
-        "queues": {queue.name: _queue(queue, environment) for queue in (*QUEUES, DEAD_LETTER_QUEUE)},
+        "queues": queues({}, environment),
     }
 
 
@@ -85,54 +81,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Document:
 
 def derive(document: Mapping[str, Any]) -> Document:
     """Return `document` with what it leaves open and what follows from the rest: container limits, versions."""
-    queues = document.get("queues")
-    derived: Document = dict(document) | {"monitor": _container(document.get("monitor"))}
+    derived: Document = dict(document) | {"monitor": container(document.get("monitor"))}
     if isinstance(document.get("redis"), dict):
         derived["redis"] = redis.derive(document["redis"])
-    if isinstance(queues, dict):
-        derived["queues"] = {name: _container(queue) for name, queue in queues.items()}
     return derived
-
-
-def _queue(queue: Queue, environment: Environment) -> Document:
-    prod = environment == "prod"
-    letters = queue is DEAD_LETTER_QUEUE
-    minimum = (3 if prod else 2) - letters
-    return {
-        **_TASK[environment],
-        "min": minimum,
-        "max": minimum if letters else minimum * 4,
-        "concurrency": queue.concurrency if prod else _half(queue.concurrency),
-        "autoscaleMin": queue.autoscale_min if prod or queue.autoscale_min is None else _half(queue.autoscale_min),
-        "softTimeLimit": 3300,
-        "timeLimit": 3600,
-        "maxTasksPerChild": 1000,
-        "spot": not prod,
-        "scaleOutDepth": 100,
-        "scaleOutAge": 60,
-        "backlogPerTask": 25,
-        "scaleInBusy": 50,
-        "alarmDepth": 1000,
-        "alarmAge": 900,
-        "alarmFailures": 10,
-        "environment": {},
-        "secrets": {},
-        "policies": [],
-    }
-
-
-def _half(number: int) -> int:
-    return max(1, number // 2)
-
-
-def _container(task: Any) -> Any:
-    """Half of the task's cpu is guaranteed, half of its memory is the limit, a quarter is reserved."""
-    if not isinstance(task, dict):
-        return task
-    cpu, memory = task.get("cpu"), task.get("memory")
-    open_keys: Document = {}
-    if type(cpu) is int:
-        open_keys["containerCpu"] = cpu // 2
-    if type(memory) is int:
-        open_keys |= {"containerMemory": memory // 2, "memoryReservation": memory // 4}
-    return open_keys | task

@@ -14,8 +14,10 @@ from pydantic_core import ErrorDetails
 from infra.config.defaults import defaults, derive, merge
 from infra.config.model import Fleet
 from infra.config.network import network_defaults, network_problems
+from infra.config.queue_defaults import queues
+from infra.config.queues import Queue, Surroundings
 from infra.plan.names import PROJECT, check_stack
-from service.fleet import QUEUES, Environment
+from service.fleet import ALL_QUEUES, DEAD_LETTER_QUEUE, DEFAULT_QUEUE, MAX_PRIORITY, Environment
 
 #: The one key of this project in a stack file.
 KEY: Final = f"{PROJECT}:fleet"
@@ -80,37 +82,36 @@ def load(stack: str, document: object, keys: Iterable[str] = (), elsewhere: Iter
         environment = "staging"
     base = defaults(cast(Environment, environment))
     base["network"] = network_defaults(base["network"], document.get("network"))
-    whole = derive(merge(_with_queues(base, document), {**document, "environment": environment}))
+    whole = derive(merge(base, {**document, "environment": environment}))
+    given = document.get("queues", {})
+    if isinstance(given, dict):
+        whole["queues"] = queues(given, cast(Environment, environment))
     try:
-        fleet = Fleet.model_validate_json(json.dumps(whole))
+        fleet = Fleet.model_validate_json(json.dumps(whole), context=_around(stack, whole))
     except ValidationError as error:
         # A list whose entries are all wrong counts as too short as well: that says nothing new.
         echoes = [d for d in error.errors() if d["type"] == "too_short" and d["input"]]
         echoes += _inherited(error.errors(), document)
         problems += [_line(detail) for detail in error.errors() if detail not in echoes]
-    problems += [*_pools(whole), *network_problems(document, whole)]
+    problems += [*_needed(given), *network_problems(document, whole)]
     if problems:
         raise ConfigError(problems)
-    return fleet
+    return fleet.model_copy(update={"queues": _wanted(fleet)})
 
 
-def _with_queues(base: dict[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a queue that does not exist some defaults: its name is the error, not the keys that it lacks."""
-    queues = document.get("queues")
-    if not isinstance(queues, dict):
-        return base
-    some: dict[str, Any] = next(iter(base["queues"].values()))
-    return base | {"queues": dict.fromkeys(queues, some) | base["queues"]}
+def _around(stack: str, whole: Mapping[str, Any]) -> Surroundings:
+    shutdown, names = whole["shutdown"], whole["queues"]
+    grace = shutdown.get("grace") if isinstance(shutdown, dict) else None
+    return Surroundings(stack, tuple(names) if isinstance(names, dict) else (), grace if type(grace) is int else None)
 
 
-def _pools(whole: Mapping[str, Any]) -> list[str]:
-    """Which pool a queue has is not configuration, but decides whether an idle worker can shrink."""
-    queues = whole["queues"] if isinstance(whole["queues"], dict) else {}
+def _needed(given: Any) -> list[str]:
+    """Two queues cannot be switched off."""
+    uses = {DEFAULT_QUEUE: "what belongs to no other queue goes there", DEAD_LETTER_QUEUE.name: "it keeps the letters"}
     return [
-        f"queues.{queue.name}.autoscaleMin: only the prefork pool shrinks, not {queue.pool}; leave it out"
-        for queue in QUEUES
-        if queue.pool != "prefork" and isinstance(queues.get(queue.name), dict)
-        if queues[queue.name].get("autoscaleMin") is not None
+        f"queues.{name}.enabled: this queue cannot be switched off: {use}"
+        for name, use in uses.items()
+        if isinstance(given, dict) and isinstance(given.get(name), dict) and given[name].get("enabled") is False
     ]
 
 
@@ -127,12 +128,21 @@ def _inherited(details: list[ErrorDetails], document: Mapping[str, Any]) -> list
     ]
 
 
+def _wanted(fleet: Fleet) -> dict[str, Queue]:
+    """Return the queues that are not switched off, in the order in which a worker of several looks at them."""
+    wanted = [(name, queue) for name, queue in fleet.queues.items() if queue.enabled]
+    return dict(sorted(wanted, key=lambda item: (item[0] == DEAD_LETTER_QUEUE.name, -item[1].priority)))
+
+
 def _line(detail: ErrorDetails) -> str:
     path = [str(part) for part in detail["loc"] if part != "[key]"]
     value = detail["input"]
     match detail["type"]:
         case "extra_forbidden":
             text = f"unknown key; known here: {', '.join(_known(path[:-1]))}"
+        case "missing" if path[0] == "queues" and path[-1] == "priority":
+            known = ", ".join(queue.name for queue in ALL_QUEUES)
+            text = f"is missing; a queue of your own says its priority, 0 to {MAX_PRIORITY}; built in are {known}"
         case "missing":
             text = "is missing"
         case "value_error":

@@ -12,8 +12,9 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from infra.config.alarms import Alarms
 from infra.config.fields import Section, matching
 from infra.config.network import Network
+from infra.config.queues import Queue, QueueName
 from infra.config.redis import Redis
-from infra.config.tasks import Queue, QueueName, Task
+from infra.config.tasks import Task
 from infra.plan.egress import targets
 from infra.plan.fargate import MAX_STOP_TIMEOUT
 from infra.plan.tags import check_all, check_key, check_value
@@ -121,6 +122,7 @@ class Fleet(Section):
         wait_for: Addresses that must answer before a worker starts.
         exec: Whether people may open a shell in a container (ECS Exec), which makes its file system writable.
         lease: Seconds until a dead worker's tasks are taken over.
+        queues: Those that the stack has, by name; the highest priority first, the dead letters last.
     """
 
     environment: Environment

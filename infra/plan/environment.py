@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from infra.config.model import Fleet
-from infra.config.tasks import Queue
+from infra.config.queues import Queue
 from infra.plan.elasticache import Authentication
 from infra.plan.names import RedisNames
+from service import fleet as shared
 from service.fleet import REDIS_PORT
 
 
@@ -19,6 +20,7 @@ def common(fleet: Fleet, stack: str, region: Any) -> dict[str, Any]:
         "FLEET_REDIS_TLS": "true",
         "FLEET_LOG_LEVEL": fleet.logs.level,
         "FLEET_LOG_FORMAT": fleet.logs.format,
+        "FLEET_QUEUE_TABLE": queue_table(fleet),
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
     }
@@ -51,20 +53,32 @@ def letters(fleet: Fleet, table: Any, bucket: Any) -> dict[str, Any]:
     }
 
 
-def worker(fleet: Fleet, queue: str, pool: str, settings: Queue) -> dict[str, str]:
+def worker(fleet: Fleet, queue: str, settings: Queue) -> dict[str, str]:
     """Return what the workers of `queue` get beside `common`."""
     return {
         **settings.environment,
         "FLEET_QUEUES": queue,
-        "FLEET_POOL": pool,
+        "FLEET_POOL": settings.pool,
         "FLEET_CONCURRENCY": str(settings.concurrency),
-        **({"FLEET_AUTOSCALE_MIN": str(settings.autoscale_min)} if settings.autoscale_min is not None else {}),
-        "FLEET_SOFT_TIME_LIMIT": str(settings.soft_time_limit),
-        "FLEET_TIME_LIMIT": str(settings.time_limit),
-        "FLEET_MAX_TASKS_PER_CHILD": str(settings.max_tasks_per_child),
+        **_stated("FLEET_AUTOSCALE_MIN", settings.autoscale_min),
+        **_stated("FLEET_SOFT_TIME_LIMIT", settings.soft_time_limit),
+        **_stated("FLEET_TIME_LIMIT", settings.time_limit),
+        **_stated("FLEET_MAX_TASKS_PER_CHILD", settings.max_tasks_per_child),
+        "FLEET_PROTECTION_MINUTES": str(settings.protection),
         "FLEET_LEASE": str(fleet.lease),
         "FLEET_SHUTDOWN_GRACE": str(fleet.shutdown.grace),
         "FLEET_RESULT_EXPIRES": str(fleet.results.expires),
         "FLEET_TASK_MODULES": ",".join(fleet.task_modules),
         **({"FLEET_WAIT_FOR": " ".join(fleet.wait_for)} if fleet.wait_for else {}),
     }
+
+
+def queue_table(fleet: Fleet) -> str:
+    """Return what every process, also a publisher outside the stack, must know of the queues."""
+    return shared.queue_table(
+        shared.Queue(name, queue.priority, partitions=queue.partitions) for name, queue in fleet.queues.items()
+    )
+
+
+def _stated(variable: str, value: int | None) -> dict[str, str]:
+    return {} if value is None else {variable: str(value)}

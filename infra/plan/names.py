@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,12 @@ PROJECT: Final = "celery-fleet"
 #: ElastiCache: replication group, user and user group ids.
 MAX_REDIS_ID: Final = 40
 MAX_ROLE: Final = 64
+#: Parts of the stack that are no queues; their names in AWS would be the same.
+RESERVED_PARTS: Final = frozenset(
+    {"alarms", "beat", "cluster", "events", "flower", "image", "letters", "monitor", "network", "publisher", "redis"}
+    | {"service", "stack"}
+)
+_QUEUE: Final = re.compile(r"[a-z](?:[_-]?[a-z0-9])*")
 _STACK: Final = re.compile(r"[a-z](?:-?[a-z0-9])*")
 #: Secrets Manager appends a hyphen and six characters to the ARN; a name that ends so confuses partial ARNs.
 _SECRET_SUFFIX: Final = re.compile(r"-[A-Za-z0-9]{6}$")
@@ -120,6 +127,34 @@ def check_stack(stack: str) -> str:
         room = len(stack) - (longest - MAX_REDIS_ID)
         raise ValueError(f"{stack!r} is too long for ElastiCache's {MAX_REDIS_ID} characters; at most {room}")
     return stack
+
+
+def check_queue(name: str, stack: str, queues: Collection[str]) -> str:
+    """Return a queue's name if every name made from it is valid and no other queue of `queues` gets the same ones.
+
+    Raises:
+        ValueError: Says what it may be instead.
+    """
+    if not _QUEUE.fullmatch(name):
+        raise ValueError(
+            f"{name!r} must be of small letters and digits, with a letter first and single _ or - between them"
+        )
+    part = hyphens(name)
+    if part in RESERVED_PARTS or part.startswith("redis-") or part.endswith("-scale-out"):
+        raise ValueError(f"{name!r} is taken: the stack calls something else so; take another name")
+    room = MAX_ROLE - len(Names(stack).of("")) - len("-execution")
+    if len(part) > room:
+        raise ValueError(f"{name!r} has {len(part)} characters; its roles' names leave room for {room}")
+    for other in sorted(set(queues) - {name}):
+        if hyphens(other) == part:
+            raise ValueError(f"{name!r} and {other!r} are both called {part} in AWS; rename one")
+        if _short(other) == _short(name):
+            raise ValueError(f"{name!r} and {other!r} would both get the tasks of shop.{_short(name)}; rename one")
+    return name
+
+
+def _short(name: str) -> str:
+    return name.removesuffix("_queue")
 
 
 def redis_nodes(group: str, shards: int, replicas: int) -> tuple[str, ...]:

@@ -26,23 +26,36 @@ class Step:
     change: int
 
 
-def out_steps(threshold: int, minimum: int, maximum: int) -> tuple[Step, ...]:
+def out_steps(threshold: int, room: int) -> tuple[Step, ...]:
     """Return the steps that add tasks once a metric passes `threshold`.
 
-    A quarter of the room between minimum and maximum up to twice the threshold, half of it up to five times, all of
+    A quarter of the `room` between minimum and maximum up to twice the threshold, half of it up to five times, all of
     it beyond.
 
     Raises:
         ValueError: If there is no room or the threshold is not positive.
     """
-    room = maximum - minimum
     if room < 1 or threshold < 1:
-        raise ValueError(f"nothing to scale between {minimum} and {maximum} at {threshold}")
+        raise ValueError(f"nothing to scale with room for {room} at {threshold}")
     return (
         Step(0, threshold, -(-room // 4)),
         Step(threshold, 4 * threshold, -(-room // 2)),
         Step(4 * threshold, None, room),
     )
+
+
+def backlog_per_task(latency: int, concurrency: int, seconds: float) -> int:
+    """Return how many messages may wait for each running task so that the last one starts within `latency`.
+
+    A worker ends `concurrency` Celery tasks in the time that one takes, so a backlog of b messages per worker is gone
+    after b x seconds / concurrency.
+
+    Args:
+        latency: Seconds that a message may wait.
+        concurrency: Celery tasks at a time in one worker.
+        seconds: How long a Celery task takes on average.
+    """
+    return max(1, int(latency * concurrency / seconds))
 
 
 def busy_percent(concurrency: int) -> str:

@@ -102,18 +102,21 @@ def _workers(render: Render) -> Iterator[Workers]:
         target.inputs["resourceId"].rpartition("/")[2]: target.inputs["maxCapacity"]
         for target in render.of_type("appautoscaling/target:Target")
     }
+    for action in render.of_type("appautoscaling/scheduledAction:ScheduledAction"):
+        service = action.inputs["resourceId"].rpartition("/")[2]
+        most[service] = max(most[service], action.inputs["scalableTargetAction"]["maxCapacity"])
     rolling = {
         service.inputs["name"]: service.inputs["deploymentMaximumPercent"]
         for service in render.of_type("ecs/service:Service")
     }
-    for service in services(render):
-        if service.queue:
+    for ecs in services(render):
+        if ecs.queue:
             yield Workers(
-                queue=service.queue,
+                queue=ecs.queue,
                 # A service that does not scale has as many as it starts with.
-                most=most.get(service.name, service.desired_count),
-                processes=int(service.environment["FLEET_CONCURRENCY"]),
-                rolling=rolling[service.name],
+                most=most.get(ecs.name, ecs.desired_count),
+                processes=int(ecs.environment["FLEET_CONCURRENCY"]),
+                rolling=rolling[ecs.name],
             )
 
 

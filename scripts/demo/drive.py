@@ -18,8 +18,6 @@ from scripts.demo.stage import BUSY, Stage
 from scripts.demo.tally import Tally
 from scripts.demo.view import Clock, Row, Snapshot, View, view
 from scripts.demo.workload import Workload
-from service import fleet as shared
-from service.routing import queue_of
 from service.work.tokens import Statistics
 
 #: Shares of the work after which the faults come.
@@ -27,7 +25,6 @@ PRIMARY_DIES, WORKER_DIES = 0.15, 0.35
 #: Seconds without progress after which the rest counts as lost: longer than two leases.
 STALLED_SECONDS = 150.0
 TICK = 0.25
-QUEUES = tuple(queue.name for queue in shared.QUEUES)
 
 
 class Drive:
@@ -56,7 +53,7 @@ class Drive:
         self._clock = clock
         self._stage = stage
         self._workload = workload
-        self._gauge = Gauge(stage.settings, stage.app.conf.broker_transport_options, QUEUES)
+        self._gauge = Gauge(stage.settings, stage.app.conf.broker_transport_options, stage.settings.queues)
         self._sequential = _InBackground(workload)
         cleanup.callback(self._gauge.stop)
         cleanup.callback(self.publisher.stop)
@@ -131,10 +128,10 @@ class Drive:
 
     def _snapshot(self, waiting_for: str) -> Snapshot:
         names = self._workload.ids
-        done = Counter(queue_of(names[task_id]) for task_id in self.tally.done if task_id in names)
+        done = Counter(self._workload.queue_of(names[task_id]) for task_id in self.tally.done if task_id in names)
         asked = self._workload.by_queue
         rows = []
-        for queue in QUEUES:
+        for queue in self._stage.settings.queues:
             tasks, stats = self._stage.fleet.of_queue(queue), self._gauge.stats[queue]
             alive = sum(task.child.alive for task in tasks)
             rows.append(

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from scripts.demo.errors import StoppedError
 from scripts.demo.stage import Stage
+from service import fleet
 
 
 def keep_up(console: Console, stage: Stage, directory: Path) -> None:
@@ -19,6 +20,7 @@ def keep_up(console: Console, stage: Stage, directory: Path) -> None:
     settings, password = stage.settings, stage.cluster.password
     variables = {
         "FLEET_STACK": settings.stack,
+        "FLEET_QUEUE_TABLE": fleet.queue_table(settings.queue_table),
         "FLEET_REDIS_HOST": settings.redis_host,
         "FLEET_REDIS_PORT": str(settings.redis_port),
         "FLEET_REDIS_USERNAME": settings.redis_username or "",

@@ -11,7 +11,6 @@ from celery import Celery
 from scripts.demo.faults import Faults
 from scripts.demo.tally import Run, Tally
 from scripts.demo.workload import Workload
-from service.routing import queue_of
 from service.work.tokens import Statistics
 
 WORKER_DIED, PRIMARY_DIED, UNKNOWN = "its worker was killed", "its primary was killed", "unknown"
@@ -57,7 +56,7 @@ def examine(app: Celery, workload: Workload, tally: Tally, faults: Faults, seque
     """
     outcome = Outcome(sent=len(workload.ids), lost=[task_id for task_id in workload.ids if task_id not in tally.done])
     for task_id, runs in tally.repeated().items():
-        outcome.repeated[_cause(queue_of(workload.ids.get(task_id, "")), runs, faults)] += 1
+        outcome.repeated[_cause(workload.queue_of(workload.ids.get(task_id, "")), runs, faults)] += 1
     for job in workload.jobs:
         if job.expected is not None and job.id in tally.done:
             outcome.compared += 1

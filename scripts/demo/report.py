@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
@@ -13,7 +15,6 @@ from scripts.demo.tally import Tally
 from scripts.demo.workload import Workload
 from scripts.render.services import EcsService
 from service import fleet
-from service.routing import queue_of
 from service.work.tokens import Statistics
 
 
@@ -47,19 +48,20 @@ def print_differences(console: Console, table: tuple[Difference, ...]) -> None:
     console.print(shown)
 
 
-def print_outcome(console: Console, workload: Workload, tally: Tally, outcome: Outcome) -> None:
-    """The proof."""
+def print_outcome(console: Console, workload: Workload, tally: Tally, outcome: Outcome, queues: Sequence[str]) -> None:
+    """The proof, in the order of `queues`."""
     asked = workload.by_queue
     done = dict.fromkeys(asked, 0)
     again = dict(done)
     for task_id, name in workload.ids.items():
-        done[queue_of(name)] += task_id in tally.done
-        again[queue_of(name)] += len(tally.runs.get(task_id, ())) > 1
+        queue = workload.queue_of(name)
+        done[queue] += task_id in tally.done
+        again[queue] += len(tally.runs.get(task_id, ())) > 1
     table = Table(title="Counted by the workers, outside Redis", title_justify="left")
     table.add_column("queue")
     for heading in ("sent", "done", "lost", "run twice"):
         table.add_column(heading, justify="right")
-    for queue in sorted(asked, key=lambda name: [queue.name for queue in fleet.QUEUES].index(name)):
+    for queue in sorted(asked, key=queues.index):
         row = (asked[queue], done[queue], asked[queue] - done[queue], again[queue])
         table.add_row(queue, *(str(number) for number in row))
     console.print(table)

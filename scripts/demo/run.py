@@ -16,6 +16,7 @@ from scripts.demo.stage import build
 from scripts.demo.view import Clock, PlainView
 from scripts.demo.website import Website
 from scripts.demo.workload import Workload, library_files
+from service.routing import Routing
 
 
 def run(console: Console, clock: Clock, children: Children, directory: Path, cleanup: ExitStack, *, keep: bool) -> bool:
@@ -42,12 +43,12 @@ def run(console: Console, clock: Clock, children: Children, directory: Path, cle
     website = Website(files)
     website.start()
     cleanup.callback(website.stop)
-    workload = Workload(stage.app, files, website.url)
+    workload = Workload(stage.app, files, website.url, Routing(stage.settings.queue_table).queue_of)
     drive = Drive(console, clock, stage, workload, cleanup)
     sequential = drive.run()
     say("comparing every result with its own computation here")
     outcome = examine(stage.app, workload, drive.tally, drive.faults, sequential)
-    report.print_outcome(console, workload, drive.tally, outcome)
+    report.print_outcome(console, workload, drive.tally, outcome, stage.settings.queues)
     report.print_reduction(console, outcome, sequential)
     published = report.print_scaling(console, stage.alarm, stage.cloudwatch, stage.region)
     if keep:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from scripts.demo.rendered import ScalingAlarm, rendered, scaling_alarm
 from scripts.localcluster import LocalCluster, Node
 from scripts.render.services import redis_access_string, redis_user_name, services
 from service import fleet as shared
+from service import queues
 from service.app import create_app
 from service.rediscluster.keys import QueueKeys
 from service.settings import Settings
@@ -94,15 +95,16 @@ def build(
     cloudwatch.wait()
     fleet.wait_healthy(HEALTHY_SECONDS)
     say(f"all {len(fleet.tasks)} tasks pass the health check of their task definition")
-    settings = _client_settings(cluster, seed)
+    settings = _client_settings(cluster, seed, wanted[0].environment)
     region = next(service.environment["AWS_REGION"] for service in wanted)
     return Stage(cluster, victim, cloudwatch, fleet, settings, create_app(settings), ledger, alarm, region)
 
 
-def _client_settings(cluster: LocalCluster, seed: Node) -> Settings:
+def _client_settings(cluster: LocalCluster, seed: Node, rendered: Mapping[str, str]) -> Settings:
     return Settings(
         stack=STACK,
         environment="staging",
+        queue_table=queues.parse(rendered["FLEET_QUEUE_TABLE"]),
         redis_host="127.0.0.1",
         redis_port=seed.port,
         redis_username=cluster.username,

@@ -16,7 +16,6 @@ from typing import Any
 from celery import Celery, chord
 from celery.canvas import Signature
 
-from service.routing import queue_of
 from service.work import events, pages, texts, tokens
 
 #: Files of one inner chord.
@@ -63,18 +62,28 @@ class Workload:
         jobs: The tasks beside the chord, mixed.
         ids: Every task, those of the chord too: id and name.
         reduced_id: The task whose result is the sum over all files.
+        queue_of: From a task's name to its queue.
     """
 
-    def __init__(self, app: Celery, files: Sequence[Path], website: str, share: float = 1.0) -> None:
+    def __init__(
+        self,
+        app: Celery,
+        files: Sequence[Path],
+        website: str,
+        queue_of: Callable[[str], str],
+        share: float = 1.0,
+    ) -> None:
         """Plan everything; nothing is published.
 
         Args:
             app: The client's app.
             files: Whose tokens are counted; each is a page of the website too.
             website: Where the pages are.
+            queue_of: From a task's name to its queue.
             share: How many of the tasks that have nothing to do with files.
         """
         self._app = app
+        self.queue_of = queue_of
         self._share = share
         self.files = files
         self.ids: dict[str, str] = {}
@@ -84,7 +93,7 @@ class Workload:
     @property
     def by_queue(self) -> Counter[str]:
         """How many tasks each queue gets."""
-        return Counter(queue_of(name) for name in self.ids.values())
+        return Counter(self.queue_of(name) for name in self.ids.values())
 
     def publish_reduction(self) -> None:
         """Publish the chord: one task per file, one sum per batch, and the sum of the sums."""

@@ -12,6 +12,7 @@ from scripts.render import Render, Resource
 #: Type -> the inputs that say most about a resource.
 _KEYS: Final = {
     "aws:appautoscaling/policy:Policy": ("policyType",),
+    "aws:appautoscaling/scheduledAction:ScheduledAction": ("schedule", "timezone"),
     "aws:appautoscaling/target:Target": ("minCapacity", "maxCapacity"),
     "aws:cloudwatch/logGroup:LogGroup": ("retentionInDays",),
     "aws:cloudwatch/metricAlarm:MetricAlarm": ("metricName", "comparisonOperator", "threshold", "period"),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from service import fleet
+from service import fleet, queues
 from service.connection import broker_options
 from service.rediscluster.errors import ConfigurationError
 from service.rediscluster.options import Options, masked, parse
@@ -22,6 +22,7 @@ from .survey import Wishes
 
 #: The old broker's and the cluster's URL, so that their passwords need not stand among the arguments.
 FROM_VARIABLE, TO_VARIABLE = "BRIDGE_FROM", "BRIDGE_TO"
+TABLE_VARIABLE = "FLEET_QUEUE_TABLE"
 _CERTIFICATES = {"CERT_REQUIRED": "required", "CERT_OPTIONAL": "optional", "CERT_NONE": "none"}
 
 _EPILOG = """\
@@ -138,8 +139,7 @@ def wishes_of(args: argparse.Namespace) -> Wishes:
     Raises:
         UsageError: A pair is malformed, or a queue is both moved and left.
     """
-    known = tuple(queue.name for queue in (*fleet.QUEUES, fleet.DEAD_LETTER_QUEUE))
-    wishes = Wishes(known, dict(_pair("--queue", "OLD=NEW", text) for text in args.queue), tuple(args.leave))
+    wishes = Wishes(_known_queues(), dict(_pair("--queue", "OLD=NEW", text) for text in args.queue), tuple(args.leave))
     both = [queue for queue in wishes.renamed if wishes.leaves(queue)]
     if both:
         raise UsageError(f"--queue {both[0]}=…: --leave says that it stays; drop one of the two")
@@ -190,11 +190,21 @@ def target_of(args: argparse.Namespace) -> Options:
         if args.to_option:
             raise UsageError(f"--to-option: it goes with --to or {TO_VARIABLE}; the service's settings have their own")
         settings = load_settings()
-        return parse(settings.broker_url, {**broker_options(settings), "key_prefix": fleet.BROKER_PREFIX} | given)
+        own = {**broker_options(settings), "key_prefix": fleet.BROKER_PREFIX, "partitions": settings.partitions}
+        return parse(settings.broker_url, own | given)
     except ConfigurationError as error:
         raise UsageError(f"--to: {error}") from error
     except SettingsError as error:
         raise UsageError(str(error)) from error
+
+
+def _known_queues() -> tuple[str, ...]:
+    """The fleet's queues: also with `--to`, the one setting that counts is their table."""
+    table = os.environ.get(TABLE_VARIABLE)
+    try:
+        return tuple(queue.name for queue in queues.parse(table)) if table else fleet.QUEUE_NAMES
+    except ValueError as error:
+        raise UsageError(f"{TABLE_VARIABLE}: {error}") from error
 
 
 def _value(text: str) -> Any:

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 
 from redis import exceptions
 
-from service import fleet
 from service.app import create_app
 from service.deadletters import view
 from service.deadletters.actions import CannotReplayError, Desk
@@ -21,9 +20,8 @@ from service.deadletters.drain import Drainer
 from service.deadletters.letter import STATES, UNHANDLED, Letter, Selection, Summary
 from service.deadletters.store import NoLetterError, Store, StoreError, open_store
 from service.rediscluster.deadlist import DeadLists
-from service.settings import Settings, SettingsError, exit_with, settings_or_exit
+from service.settings import EXIT_CONFIG, Settings, SettingsError, exit_with, settings_or_exit
 
-QUEUE_NAMES = tuple(queue.name for queue in (*fleet.QUEUES, fleet.DEAD_LETTER_QUEUE))
 _AGES = {"m": 60, "h": 3600, "d": 86400}
 
 
@@ -31,6 +29,10 @@ def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code: 0, or 1 when something could not be done."""
     options = _parse(arguments)
     settings = settings_or_exit()
+    target = getattr(options, "to", None)
+    if target not in (None, *settings.queue_names):
+        print(f"--to {target}: no such queue; the queues are {', '.join(settings.queue_names)}", file=sys.stderr)
+        return EXIT_CONFIG
     store = open_store(settings)
     if store is None:
         exit_with(SettingsError(["FLEET_LETTERS_TABLE or FLEET_LETTERS_FILE: set one; nothing keeps the letters"]))
@@ -92,8 +94,9 @@ class Command:
         return self._handle(discard, lambda letter: f"{_named(letter)} would be discarded")
 
     def _drain(self) -> int:
-        drainer = Drainer(self._lists, self._store, QUEUE_NAMES)
-        for queue in QUEUE_NAMES:
+        queues = self._settings.queue_names
+        drainer = Drainer(self._lists, self._store, queues)
+        for queue in queues:
             print(f"{queue}: {drainer.drain(queue)} letters stored")
         return 0
 
@@ -156,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m service.deadletters", description="Dead letters: docs/dead-letters.md")
     commands = parser.add_subparsers(dest="command", required=True)
     which = argparse.ArgumentParser(add_help=False)
-    which.add_argument("--queue", choices=QUEUE_NAMES, help="where they died")
+    which.add_argument("--queue", help="where they died; also one that is not the stack's any more")
     which.add_argument("--task", help="name of the task")
     which.add_argument("--reason", help="why they died, one word")
     which.add_argument(
@@ -175,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     showing = commands.add_parser("show", help="everything about letters")
     showing.add_argument("ids", nargs="+", metavar="ID")
     replaying = commands.add_parser("replay", parents=[which, handle], help="publish them again, each once")
-    replaying.add_argument("--to", choices=QUEUE_NAMES, metavar="QUEUE", help="another queue than theirs")
+    replaying.add_argument("--to", metavar="QUEUE", help="another queue than theirs")
     commands.add_parser("discard", parents=[which, handle], help="put them aside; they are kept until they expire")
     commands.add_parser("drain", help="move the dead lists into the store now; the dead_letter service does it always")
     for command in (listing, showing):

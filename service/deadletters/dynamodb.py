@@ -7,7 +7,7 @@ only they have the attribute of that name. `expires` is when DynamoDB removes a 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, fields
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -25,7 +25,6 @@ T = TypeVar("T")
 
 #: Bytes of a message that still go into the item; DynamoDB takes 400 KB with everything else.
 INLINE = 300_000
-_QUEUES = tuple(queue.name for queue in (*fleet.QUEUES, fleet.DEAD_LETTER_QUEUE))
 _SUMMARY = tuple(field.name for field in fields(Summary))
 _LETTER = frozenset(field.name for field in fields(Letter))
 _serialize, _deserialize = TypeSerializer().serialize, TypeDeserializer().deserialize
@@ -34,9 +33,18 @@ _serialize, _deserialize = TypeSerializer().serialize, TypeDeserializer().deseri
 class DynamoStore:
     """A table and a bucket. See `store.Store`."""
 
-    def __init__(self, table: str, bucket: str, days: int, *, region: str | None = None) -> None:
-        """Nothing is asked yet; letters are kept for `days` days."""
+    def __init__(
+        self,
+        table: str,
+        bucket: str,
+        days: int,
+        *,
+        region: str | None = None,
+        queues: Iterable[str] = fleet.QUEUE_NAMES,
+    ) -> None:
+        """Nothing is asked yet; letters are kept for `days` days, and looked for in `queues`."""
         self._table, self._bucket, self._keep = table, bucket, days * DAY_MS // 1000
+        self._queues = tuple(queues)
         # An endpoint that is away must not hold up whoever asks.
         config = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
         self._dynamodb: Any = boto3.client("dynamodb", region_name=region, config=config)
@@ -82,7 +90,7 @@ class DynamoStore:
                 yield letter
 
     def _unhandled(self, wanted: Selection) -> Iterator[dict[str, Any]]:
-        for queue in _QUEUES if wanted.queue is None else (wanted.queue,):
+        for queue in self._queues if wanted.queue is None else (wanted.queue,):
             between = {":since": wanted.since or 0, ":until": wanted.until or 1 << 53}
             yield from self._pages(
                 self._dynamodb.query,

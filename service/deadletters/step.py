@@ -9,15 +9,12 @@ from typing import Any
 
 from celery import bootsteps
 
-from service import fleet
 from service.deadletters.drain import Drainer
 from service.deadletters.store import open_store
 from service.rediscluster.deadlist import DeadLists
 from service.settings import Settings
 
 _LOG = logging.getLogger(__name__)
-
-QUEUE_NAMES = tuple(queue.name for queue in (*fleet.QUEUES, fleet.DEAD_LETTER_QUEUE))
 
 
 def drain_step(settings: Settings) -> type[bootsteps.StartStopStep]:
@@ -42,11 +39,11 @@ def drain_step(settings: Settings) -> type[bootsteps.StartStopStep]:
                 return
             conf = parent.app.conf
             lists = DeadLists(conf.broker_url, conf.broker_transport_options)
-            self._thread("drain", Drainer(lists, store, QUEUE_NAMES).run)
+            self._thread("drain", Drainer(lists, store, settings.queue_names).run)
             if settings.letters_table:
                 from service.deadletters.gauge import Gauge
 
-                self._thread("letters", Gauge(settings, store, QUEUE_NAMES).run)
+                self._thread("letters", Gauge(settings, store, settings.queue_names).run)
 
         def _thread(self, name: str, run: Callable[[threading.Event], None]) -> None:
             threading.Thread(target=run, args=(self._stopping,), name=name, daemon=True).start()

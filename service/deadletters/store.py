@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Protocol
 
+from service import fleet
 from service.deadletters.letter import Handling, Letter, Selection, State, Summary
 from service.settings import Settings
 
@@ -48,8 +49,14 @@ def open_store(settings: Settings) -> Store | None:
         # Only where it is used: boto3 takes a while to import.
         from service.deadletters.dynamodb import DynamoStore
 
+        # Those that are switched off may have left letters, too.
+        queues = dict.fromkeys((*settings.queue_names, *fleet.QUEUE_NAMES))
         return DynamoStore(
-            settings.letters_table, settings.letters_bucket, settings.letters_days, region=settings.aws_region
+            settings.letters_table,
+            settings.letters_bucket,
+            settings.letters_days,
+            region=settings.aws_region,
+            queues=queues,
         )
     if settings.letters_file:
         from service.deadletters.sqlite import SqliteStore

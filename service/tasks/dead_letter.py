@@ -8,7 +8,6 @@ from __future__ import annotations
 from celery import current_app, shared_task
 
 from service.deadletters.drain import Drainer
-from service.deadletters.step import QUEUE_NAMES
 from service.deadletters.store import open_store
 from service.rediscluster.deadlist import DeadLists
 from service.settings import load_settings
@@ -17,13 +16,14 @@ from service.settings import load_settings
 @shared_task
 def drain_letters() -> int:
     """Store what is on the dead lists now, without waiting for the next turn; returns how many letters were stored."""
-    store = open_store(load_settings())
+    settings = load_settings()
+    store = open_store(settings)
     if store is None:
         return 0
     conf = current_app.conf
     lists = DeadLists(conf.broker_url, conf.broker_transport_options)
     try:
-        drainer = Drainer(lists, store, QUEUE_NAMES)
-        return sum(drainer.drain(queue) for queue in QUEUE_NAMES)
+        drainer = Drainer(lists, store, settings.queue_names)
+        return sum(drainer.drain(queue) for queue in settings.queue_names)
     finally:
         lists.close()

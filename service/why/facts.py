@@ -11,13 +11,11 @@ from celery.states import PENDING, SUCCESS
 from kombu.exceptions import KombuError
 from redis import exceptions
 
-from service import fleet
 from service.deadletters.letter import Selection, Summary
 from service.deadletters.store import StoreError, open_store
 from service.rediscluster.find import Finder, Search
 from service.settings import Settings
 
-QUEUES: Final = tuple(queue.name for queue in (*fleet.QUEUES, fleet.DEAD_LETTER_QUEUE))
 #: Seconds to wait for a shard with results that does not answer.
 RESULT_DEADLINE: Final = 2.0
 #: The name of the results among what could not be asked.
@@ -92,7 +90,7 @@ def gather(app: Celery, settings: Settings, task_id: str, *, with_result: bool =
     """
     finder = Finder(app.conf.broker_url, app.conf.broker_transport_options)
     try:
-        search = finder.find(QUEUES, task_id)
+        search = finder.find(settings.queue_names, task_id)
     finally:
         finder.close()
     unasked = dict(search.unasked)

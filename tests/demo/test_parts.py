@@ -18,6 +18,7 @@ from scripts.demo.local import RENDERED, TASK_DIRECTORY, Difference, local_envir
 from scripts.demo.outcome import UNKNOWN, WORKER_DIED, examine
 from scripts.demo.processes import Child, Children
 from scripts.demo.tally import Tally
+from service.routing import Routing
 from service.work.tokens import merge
 
 TABLE = (
@@ -112,6 +113,7 @@ class _Workload:
         self.ids = {"a": "shop.sync.pull", "b": "shop.sync.pull", "sum": "shop.workflow.sum"}
         self.jobs = [_Job("a", 1), _Job("b", 2)]
         self.reduced_id = "sum"
+        self.queue_of = Routing().queue_of
 
 
 def outcome(

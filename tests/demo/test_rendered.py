@@ -9,7 +9,6 @@ from scripts.demo.rendered import rendered, scaling_alarm
 from scripts.render import Render
 from scripts.render.services import EcsService, services
 from service import fleet
-from service.monitor import QUEUE_NAMES
 from service.settings import load_settings
 
 
@@ -36,7 +35,7 @@ def test_the_service_accepts_what_the_stack_sets(stack: Render, monkeypatch: pyt
 
 def test_every_queue_has_workers_and_one_service_publishes(stack: Render) -> None:
     found = services(stack)
-    assert {service.queue for service in found if service.role == "worker"} == set(QUEUE_NAMES)
+    assert {service.queue for service in found if service.role == "worker"} == set(fleet.QUEUE_NAMES)
     assert [service.desired_count for service in found if service.role == "monitor"] == [1]
 
 

@@ -48,12 +48,12 @@ def complaints(document: object, stack: str = "staging") -> list[str]:
             {"queues": {"celery": {"memoryReservation": 1025}}},
             "queues.celery.memoryReservation: 1025 is more than containerMemory 1024; at most 1024 MiB",
         ),
-        ({"queues": {"celery": {"min": 9}}}, "queues.celery.max: 8 is less than min 9; at least 9"),
+        ({"queues": {"celery": {"min": 9, "max": 8}}}, "queues.celery.max: 8 is less than min 9; at least 9"),
         (
-            {"queues": {"data": {"min": 1}}},
+            {"queues": {"dataqueue": {"min": 1}}},
             (
-                "queues.data: unknown queue; known: high_priority_queue, sync_queue, workflow_queue, data_queue, "
-                "monitoring_queue, celery, dead_letter"
+                "queues.dataqueue.priority: is missing; a queue of your own says its priority, 0 to 10; built in are "
+                "high_priority_queue, sync_queue, workflow_queue, data_queue, monitoring_queue, celery, dead_letter"
             ),
         ),
         (
@@ -69,8 +69,8 @@ def complaints(document: object, stack: str = "staging") -> list[str]:
             "queues.celery.secrets.TOKEN: 'hunter2' is not the ARN of a secret",
         ),
         (
-            {"queues": {"celery": {"timeLimit": 3300}}},
-            "queues.celery.timeLimit: 3300 s must be more than softTimeLimit 3300",
+            {"queues": {"celery": {"timeLimit": 3300, "softTimeLimit": 3300}}},
+            "queues.celery.softTimeLimit: 3300 s must be less than timeLimit 3300",
         ),
         (
             {"shutdown": {"stopTimeout": 121}},
@@ -238,16 +238,16 @@ def test_all_errors_at_once_and_no_echoes() -> None:
     document = {
         "bogus": 1,
         "shutdown": {"grace": 10},
-        "queues": {"data_queue": {"cpu": 300, "min": 5, "max": 2}, "data": {}, "celery": {"memory": 5000}},
+        "queues": {"data_queue": {"cpu": 300, "min": 5, "max": 2}, "extra": {}, "celery": {"memory": 5000}},
         "redis": {"nodeType": "m7g.large"},
     }
     paths = [line.split(":")[0] for line in complaints(document)]
     assert sorted(paths) == [
         "bogus",
         "queues.celery.memory",
-        "queues.data",
         "queues.data_queue.cpu",
         "queues.data_queue.max",
+        "queues.extra.priority",
         "redis.nodeType",
         "shutdown.grace",
     ]
@@ -332,7 +332,9 @@ def test_the_values_that_the_practices_ask_for() -> None:
         )
         assert large.concurrency == queue.concurrency
         assert small.concurrency == max(1, queue.concurrency // 2)
-        assert (large.scale_out_depth, large.soft_time_limit, large.time_limit) == (100, 3300, 3600)
+        soft = None if queue.pool == "gevent" else 3300
+        assert (large.scale_out_depth, large.soft_time_limit, large.time_limit) == (100, soft, 3600)
+        assert (large.priority, large.pool) == (queue.priority, queue.pool)
     assert (staging.queues["dead_letter"].min, prod.queues["dead_letter"].min) == (1, 2)
     assert (staging.results.expires, prod.results.expires) == (86400, 604800)
     assert (prod.shutdown.stop_timeout, prod.shutdown.grace) == (120, 100)

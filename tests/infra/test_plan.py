@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from infra.plan.cidr import check_network, subnets
-from infra.plan.deployment import maximum_percent, running_limit
+from infra.plan.cron import check_at, check_cron
+from infra.plan.deployment import capacity, maximum_percent, running_limit, update_minutes
 from infra.plan.fargate import SIZES, check_cpu, check_memory
-from infra.plan.names import Names, check_stack, hyphens, redis_nodes
-from infra.plan.scaling import out_steps
+from infra.plan.names import Names, check_queue, check_stack, hyphens, redis_nodes
+from infra.plan.scaling import backlog_per_task, out_steps
 from infra.plan.tags import Tags
 
 
@@ -20,6 +24,103 @@ def test_a_start_first_deployment_never_deadlocks() -> None:
         percent = maximum_percent(tasks)
         assert running_limit(tasks, percent) > tasks
         assert running_limit(tasks, percent - 1) == tasks, "one percent less must be too little"
+
+
+@given(fewest=st.integers(1, 500), more=st.integers(0, 500))
+def test_no_count_that_scaling_reaches_makes_a_deployment_stand_still(fewest: int, more: int) -> None:
+    """The percentage is that of the fewest tasks; it applies to whatever count there is."""
+    assert running_limit(fewest + more, maximum_percent(fewest)) > fewest + more
+
+
+def test_an_update_waits_for_protected_workers() -> None:
+    """A run of 15 minutes at most, a worker twice as long."""
+    assert update_minutes(15) == 60 + 2 * 15
+
+
+@given(base=st.integers(1, 500), percent=st.integers(0, 100))
+def test_what_must_survive_is_on_demand(base: int, percent: int) -> None:
+    shares = {share.provider: share for share in capacity(base, percent)}
+    assert shares["FARGATE"].base == (base if percent else None)
+    assert ("FARGATE_SPOT" in shares) == (percent > 0)
+    assert sum(share.weight for share in shares.values()) > 0, "ECS wants one provider with a weight"
+    if percent:
+        assert shares["FARGATE_SPOT"].base is None, "only one provider can have a base"
+        assert shares["FARGATE_SPOT"].weight == percent
+
+
+@given(latency=st.integers(1, 3600), concurrency=st.integers(1, 100), seconds=st.floats(0.01, 3600))
+def test_a_backlog_at_its_target_is_gone_within_the_latency(latency: int, concurrency: int, seconds: float) -> None:
+    backlog = backlog_per_task(latency, concurrency, seconds)
+    assert backlog == 1 or backlog * seconds / concurrency <= latency
+    assert (backlog + 1) * seconds / concurrency > latency, "and no smaller than needed"
+
+
+@pytest.mark.parametrize(
+    "cron",
+    [
+        "0 8 ? * MON-FRI *",
+        "*/15 0-6,22 1,15 * ? 2026",
+        "0 0 L JAN-MAR,12 ? *",
+        "0 12 ? * 2#1 *",
+        "5 4 15W * ? 2026",
+    ],
+)
+def test_cron_expressions_of_aws(cron: str) -> None:
+    assert check_cron(cron) == cron
+
+
+@pytest.mark.parametrize(
+    ("cron", "said"),
+    [
+        ("0 8 * * 1", "has 5 fields, not 6"),
+        ("60 8 ? * * *", "'60' in '60 8 ? * * *' is no minutes: 0 to 59"),
+        ("0 8-25 ? * * *", "is no hours"),
+        ("0 8 ? FOO * *", "is no month: 1 to 12 or JAN to DEC"),
+        ("0 8 ? * 0 *", "is no day of week: 1 to 7 or SUN to SAT"),
+        ("0/0 8 ? * * *", "is no minutes"),
+        ("9-3 8 ? * * *", "is no minutes"),
+        (",0 8 ? * * *", "is no minutes"),
+        ("0 8 * * * *", "needs ? as day of month or as day of week"),
+        ("0 8 ? * ? *", "needs ? as day of month or as day of week"),
+    ],
+)
+def test_cron_expressions_that_aws_refuses(cron: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        check_cron(cron)
+
+
+def test_moments() -> None:
+    assert check_at("2026-12-24T08:00:00")
+    for wrong in ("2026-12-24", "2026-12-24T08:00:00Z", "2026-13-24T08:00:00"):
+        with pytest.raises(ValueError, match="is not a moment such as"):
+            check_at(wrong)
+
+
+def test_a_queues_name_fits_everything_made_of_it() -> None:
+    longest = "q" * (64 - len("celery-fleet-prod--execution"))
+    assert check_queue(longest, "prod", [longest]) == longest
+    assert len(Names("prod").role(hyphens(longest), "execution")) == 64
+    with pytest.raises(ValueError, match="leave room for 36"):
+        check_queue(longest + "q", "prod", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "said"),
+    [
+        ("Reports", [], "small letters"),
+        ("1st", [], "small letters"),
+        ("a__b", [], "small letters"),
+        ("monitor", [], "is taken"),
+        ("beat", [], "is taken"),
+        ("flower", [], "is taken"),
+        ("redis_0001_001", [], "is taken"),
+        ("reports_queue", ["reports-queue"], "are both called reports-queue in AWS"),
+        ("reports", ["reports_queue"], "would both get the tasks of shop.reports"),
+    ],
+)
+def test_queue_names_that_would_clash(name: str, others: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        check_queue(name, "prod", [name, *others])
 
 
 def test_the_percentages_that_aws_documents() -> None:
@@ -97,7 +198,7 @@ def test_redis_nodes_are_called_as_elasticache_calls_them() -> None:
 
 @pytest.mark.parametrize(("minimum", "maximum"), [(1, 2), (2, 8), (3, 12), (3, 500)])
 def test_steps_leave_no_gap_and_never_less_for_more(minimum: int, maximum: int) -> None:
-    steps = out_steps(100, minimum, maximum)
+    steps = out_steps(100, maximum - minimum)
     assert steps[0].lower == 0
     assert steps[-1].upper is None
     assert all(low.upper == high.lower for low, high in pairwise(steps))
@@ -107,7 +208,7 @@ def test_steps_leave_no_gap_and_never_less_for_more(minimum: int, maximum: int) 
 
 def test_nothing_to_scale() -> None:
     with pytest.raises(ValueError, match="nothing to scale"):
-        out_steps(100, 2, 2)
+        out_steps(100, 0)
 
 
 def test_tags() -> None:

@@ -74,6 +74,7 @@ def test_the_contract_with_the_monitor(stack: Render) -> None:
         "FLEET_REDIS_TLS",
         "FLEET_LOG_LEVEL",
         "FLEET_LOG_FORMAT",
+        "FLEET_QUEUE_TABLE",
     }
     assert set(monitor.secrets) == {"FLEET_REDIS_PASSWORD"}
 
@@ -145,15 +146,9 @@ def test_services_wait_for_everything_a_task_needs(stack: Render) -> None:
             assert stack.one("rolePolicy:RolePolicy", f"{service.name}-{kind}").urn in service.dependencies
 
 
-def test_spot_keeps_one_task_on_demand(staging: Render, prod: Render) -> None:
-    for stack, spot in ((staging, True), (prod, False)):
-        for service in stack.of_type("ecs/service:Service"):
-            strategies = {entry["capacityProvider"]: entry for entry in service.inputs["capacityProviderStrategies"]}
-            if spot and service.name != "monitor":
-                assert strategies["FARGATE"] == {"capacityProvider": "FARGATE", "base": 1, "weight": 0}
-                assert strategies["FARGATE_SPOT"]["weight"] == 1
-            else:
-                assert set(strategies) == {"FARGATE"}
+def test_nothing_is_on_spot_unless_its_tasks_may_run_twice(stack: Render) -> None:
+    for service in stack.of_type("ecs/service:Service"):
+        assert service.inputs["capacityProviderStrategies"] == [{"capacityProvider": "FARGATE", "weight": 1}]
 
 
 def test_the_execution_role_reads_this_secret_this_log_this_image(stack: Render) -> None:

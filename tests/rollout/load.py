@@ -9,6 +9,7 @@ from scripts.demo.stage import Stage
 from scripts.demo.tally import Tally
 from scripts.demo.website import Website
 from scripts.demo.workload import Workload, library_files
+from service.routing import Routing
 from tests.rollout.version_b import NAMES
 
 #: A round is small, so that the last one ends soon.
@@ -45,7 +46,9 @@ class Load:
             assert publisher.error is None, f"publishing failed: {publisher.error!r}"
             publisher.jobs_done = sum(job.id in self.tally.done for job in self.rounds[-1].jobs)
         if more and (publisher is None or publisher.finished):
-            self.rounds.append(Workload(self._stage.app, library_files()[:FILES], self._website.url, SHARE))
+            queue_of = Routing(self._stage.settings.queue_table).queue_of
+            files = library_files()[:FILES]
+            self.rounds.append(Workload(self._stage.app, files, self._website.url, queue_of, SHARE))
             self._publisher = Publisher(self.rounds[-1])
             self._publisher.start()
         if greet:

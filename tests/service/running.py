@@ -17,7 +17,7 @@ from scripts.localcluster import LocalCluster
 from service.app import create_app
 from service.settings import Settings
 
-HEALTHY_SECONDS = 90.0
+HEALTHY_SECONDS = 120.0
 
 
 def environment(cluster: LocalCluster, directory: Path, **variables: str) -> dict[str, str]:
@@ -111,7 +111,7 @@ def container(command: str, variables: dict[str, str], directory: Path) -> Itera
             started.kill()
 
 
-def wait_for_file(path: Path, timeout: float = 20.0) -> None:
+def wait_for_file(path: Path, timeout: float = 60.0) -> None:
     deadline = time.monotonic() + timeout
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} did not appear"

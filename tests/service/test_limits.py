@@ -10,14 +10,14 @@ from celery import Celery
 
 from scripts.localcluster import LocalCluster
 from service import fleet
-from service.limits import KEPT
+from service.fleet import KEPT_LIMITS
 from service.rediscluster import BrokerInspector
 from tests.rediscluster.faultapp import Plan
 from tests.rediscluster.faultkit import Worker, Workers, eventually, read_ledger
 from tests.service.stopping import FleetWorker, noted, send
 
 #: Each pool gets a queue of its own, so that all are tried at the same time.
-QUEUES = dict(zip(KEPT, (queue.name for queue in fleet.QUEUES), strict=False))
+QUEUES = dict(zip(KEPT_LIMITS, (queue.name for queue in fleet.QUEUES), strict=False))
 LIMITS = {"FLEET_SOFT_TIME_LIMIT": "1", "FLEET_TIME_LIMIT": "2", "FLEET_MAX_TASKS_PER_CHILD": "1"}
 #: The tasks, and for how many seconds two of them run: longer than the limits.
 FIRST, SECOND, WAITING, COMPUTING = range(4)
@@ -57,7 +57,7 @@ def test_each_pool_keeps_the_limits_that_it_is_said_to_keep(
                 lambda plan=plan: inspector.stats(plan.queue).depth + inspector.stats(plan.queue).leased == 0,  # type: ignore[misc]
                 f"{pool} has ended them all",
             )
-            soft, hard = ("soft_time_limit" in KEPT[pool], "time_limit" in KEPT[pool])
+            soft, hard = ("soft_time_limit" in KEPT_LIMITS[pool], "time_limit" in KEPT_LIMITS[pool])
             assert (WAITING in noted(plan, "soft")) == soft, f"{pool} and the soft limit of a task that waits"
             assert (WAITING not in noted(plan, "done")) == hard, f"{pool} and the hard limit of a task that waits"
             computed = COMPUTING in noted(plan, "done")

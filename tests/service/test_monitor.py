@@ -12,8 +12,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from service import fleet
+from service.fleet import QUEUE_NAMES
 from service.metrics import metric_data
-from service.monitor import QUEUE_NAMES, Monitor
+from service.monitor import Monitor
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from kombu import Queue
 
 from service import fleet
 from service.app import create_app
-from service.routing import declared_queues, queue_of
+from service.routing import Routing
 from service.settings import Settings
 
 
@@ -38,7 +38,7 @@ def app() -> Celery:
 )
 def test_a_task_is_routed_by_its_module(task: str, queue: str) -> None:
     """The last part of the path that is a queue's short name decides, the function's name does not."""
-    assert queue_of(task) == queue
+    assert Routing().queue_of(task) == queue
 
 
 @pytest.mark.parametrize("queue", [*fleet.QUEUES, fleet.DEAD_LETTER_QUEUE], ids=lambda queue: queue.name)
@@ -75,6 +75,6 @@ def test_a_misspelt_queue_is_an_error(app: Celery) -> None:
 
 def test_every_queue_is_declared_with_priorities() -> None:
     """The six and the dead letters."""
-    queues = {queue.name: vars(queue)["max_priority"] for queue in declared_queues()}
+    queues = {queue.name: vars(queue)["max_priority"] for queue in Routing().declared_queues()}
     assert set(queues) == {queue.name for queue in (*fleet.QUEUES, fleet.DEAD_LETTER_QUEUE)}
     assert set(queues.values()) == {10}
