@@ -136,7 +136,9 @@ def test_results_are_there_and_messages_here(stage: Stage) -> None:
 
 @pytest.mark.timeout(600)
 def test_each_user_may_do_nothing_on_the_others_keys(stage: Stage) -> None:
-    broker, results = stage.app.connection().transport.session.broker.cluster, stage.app.backend.client.cluster
+    transport: Any = stage.app.connection().transport
+    backend: Any = stage.app.backend
+    broker, results = transport.session.broker.cluster, backend.client.cluster
     with pytest.raises(exceptions.NoPermissionError):
         broker.once("result:{x}", "GET", "result:{x}")
     with pytest.raises(exceptions.NoPermissionError):
