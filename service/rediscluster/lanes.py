@@ -15,11 +15,13 @@ class Publish:
     Attributes:
         lane: See `PublishLanes`.
         number: In the lane.
+        kept: Whether it is named by who makes it, see `kept.py`; `number` then is above every earlier one of the lane.
         leaves: Whether it goes by the inbox of a queue part, by the part's `meta` key: repeated, it goes the same way.
     """
 
     lane: str = field(default_factory=lambda: uuid4().hex)
     number: int = 1
+    kept: bool = False
     leaves: dict[str, bool] = field(default_factory=dict)
 
 
