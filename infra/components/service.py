@@ -62,7 +62,7 @@ class FargateServiceArgs:
         command: Exec form.
         task: Sizes.
         desired: Tasks at creation and the fewest ever.
-        statements: What the service's own AWS calls may do.
+        statements: What the service's own AWS calls may do; none if it makes none.
         environment: Variables beside the platform's.
         secrets: Secrets beside the platform's.
         policies: Further managed policies of the task role.
@@ -160,10 +160,10 @@ class FargateService(pulumi.ComponentResource):
         ]
         platform = self._platform
         sessions = [] if platform.exec_log_arn is None else exec_sessions(platform.exec_log_arn, platform.key_arn)
-        own = aws.iam.RolePolicy(
-            f"{self._name}-task", role=role.name, policy=policy([*self._args.statements, *sessions]), opts=self._child
-        )
-        return role, [*grants, own]
+        if statements := [*self._args.statements, *sessions]:
+            own = policy(statements)
+            grants.append(aws.iam.RolePolicy(f"{self._name}-task", role=role.name, policy=own, opts=self._child))
+        return role, grants
 
     def _role(self, kind: str) -> aws.iam.Role:
         return aws.iam.Role(

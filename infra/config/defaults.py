@@ -64,6 +64,8 @@ def defaults(environment: Environment) -> Document:
         },
         "alarms": {"topicArn": None, "emails": [], "restarts": 5},
         "monitor": {"cpu": 256, "memory": 1024},
+        "beat": {"enabled": True, "cpu": 256, "memory": 1024, "environment": {}, "secrets": {}},
+        "schedules": {},
         "queues": {queue.name: _queue(queue, environment) for queue in (*QUEUES, DEAD_LETTER_QUEUE)},
     }
 
@@ -80,7 +82,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Document:
 def derive(document: Mapping[str, Any]) -> Document:
     """Return `document` with every container limit that it leaves open, taken from the task's size."""
     queues = document.get("queues")
-    derived: Document = dict(document) | {"monitor": _container(document.get("monitor"))}
+    derived: Document = dict(document) | {name: _container(document.get(name)) for name in ("monitor", "beat")}
     if isinstance(queues, dict):
         derived["queues"] = {name: _container(queue) for name, queue in queues.items()}
     return derived
