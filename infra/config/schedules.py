@@ -84,7 +84,7 @@ def _cron(text: str) -> str:
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         raise ValueError(f"{name!r} is no time zone such as Europe/Berlin") from None
     return name
 

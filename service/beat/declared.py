@@ -18,7 +18,7 @@ FIELDS = 5
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         raise ValueError(f"{name!r} is no time zone that this image knows; one is Europe/Berlin") from None
     return name
 

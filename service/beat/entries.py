@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from celery import Celery
 from celery.beat import ScheduleEntry, Scheduler
+from celery.schedules import BaseSchedule
 from celery.schedules import schedule as Interval  # noqa: N812  a class that Celery writes small
 
 from service import routing
@@ -110,7 +111,7 @@ def load(app: Celery, declared: Mapping[str, Mapping[str, Any]]) -> list[Entry]:
         where = f"schedules.{name}" if name in declared else f"beat_schedule[{name!r}]"
         try:
             entries.append(_entry(app, name, given))
-        except (TypeError, ValueError, KeyError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             problems.append(f"{where}: {error}")
     if problems:
         raise SettingsError(problems)
@@ -120,6 +121,8 @@ def load(app: Celery, declared: Mapping[str, Mapping[str, Any]]) -> list[Entry]:
 def _entry(app: Celery, name: str, given: Mapping[str, Any]) -> Entry:
     # The stubs let much be None that is not.
     celery: Any = ScheduleEntry(**{**given, "name": name, "app": app})
+    if not isinstance(celery.schedule, BaseSchedule):
+        raise TypeError(f"{celery.schedule!r} is no schedule: give seconds, a timedelta, or one of celery.schedules")
     schedule: Any = copy.copy(celery.schedule)
     if isinstance(celery.schedule, Interval):
         if step_of(schedule) < 1:
@@ -127,7 +130,7 @@ def _entry(app: Celery, name: str, given: Mapping[str, Any]) -> Entry:
     else:
         try:
             next_due(schedule, 0)
-        except (AttributeError, NotImplementedError) as error:
+        except NotImplementedError as error:
             raise TypeError(f"{schedule!r} does not say when it is due: it needs remaining_estimate()") from error
     if celery.task not in app.tasks:
         close = difflib.get_close_matches(str(celery.task), app.tasks, n=1)
