@@ -68,8 +68,9 @@ def app_and_entries(settings: Settings) -> tuple[Celery, list[Entry]]:
 def leader_of(app: Celery, me: str, lease: float) -> Leader:
     """The beats' leadership on an app's broker."""
     limits = {"socket_timeout": DEADLINE, "socket_connect_timeout": DEADLINE}
-    given = {name: value for name, value in app.conf.broker_transport_options.items() if name != "max_retries"}
-    return Leader(Cluster(options.parse(app.conf.broker_url, {**given, **limits})), me, lease)
+    return Leader(
+        Cluster(options.parse(app.conf.broker_url, {**app.conf.broker_transport_options, **limits})), me, lease
+    )
 
 
 def tickers_of(app: Celery, entries: Sequence[Entry], leader: Leader) -> list[Ticker]:
