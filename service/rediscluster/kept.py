@@ -10,14 +10,12 @@ has is exactly what was published to it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from .broker import Broker, NoQueueError
 from .keys import QueueKeys
+from .lanes import PUBLISH, Publish
 from .options import parse
-
-#: The property under which a message has its lane and number while it is published; never stored.
-KEPT: Final = "rediscluster_kept"
 
 
 def published_as(lane: str, number: int) -> dict[str, Any]:
@@ -27,7 +25,7 @@ def published_as(lane: str, number: int) -> dict[str, Any]:
         lane: Whose numbers these are; it belongs to one queue at a time.
         number: Above 0; a publish is stored if it is higher than that of every earlier one in its lane and queue.
     """
-    return {KEPT: (lane, number)}
+    return {PUBLISH: Publish(lane, number, kept=True)}
 
 
 class KeptLanes:

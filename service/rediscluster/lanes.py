@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Final
 from uuid import uuid4
+
+#: The property under which a message has its `Publish` while it may be repeated; never stored.
+PUBLISH: Final = "rediscluster_publish"
 
 
 @dataclass

@@ -5,8 +5,9 @@
 if not exists() then
   return NO_QUEUE
 end
-local field, number = 'lane:' .. ARGV[1], tonumber(ARGV[2])
-local last = tonumber(string.match(redis.call('HGET', META, field) or '', '^(%d+) ') or 0)
--- Written again, so that whoever asks for the replicas' confirmation gets that of this number.
-redis.call('HSET', META, field, string.format('%.0f 0', math.max(last, number)))
-return math.max(last, number)
+local field = 'lane:' .. ARGV[1]
+local last = lane_of(redis.call('HGET', META, field))
+local number = math.max(last, tonumber(ARGV[2]))
+-- Written also where it does not change, so that whoever asks for the replicas' confirmation gets that of this number.
+redis.call('HSET', META, field, string.format('%.0f 0', number))
+return number
