@@ -95,7 +95,7 @@ ScheduleName = Annotated[
 TaskName = Annotated[str, matching(r"\w+(\.\w+)*", "a task's name such as shop.sync.prices.pull")]
 
 
-class Schedule(Section):
+class Schedule(Section):  # type: ignore[no-redef] # pydantic's plugin calls a parameter of its own kwargs
     """A periodic task.
 
     Attributes:
@@ -105,7 +105,7 @@ class Schedule(Section):
         cron: Minute, hour, day of month, month, day of week; all must fit.
         timezone: In which `cron` is meant; UTC unless given.
         args: The task's arguments.
-        keywords: `kwargs`, the task's keyword arguments.
+        kwargs: The task's keyword arguments.
         expires: Seconds after which a tick that no worker has taken is not run any more.
         priority: 0-10; the queue's unless given.
     """
@@ -116,8 +116,7 @@ class Schedule(Section):
     cron: Annotated[str, AfterValidator(_cron)] | None = None
     timezone: Annotated[str, AfterValidator(_zone)] | None = None
     args: tuple[Any, ...] = ()
-    # Not `kwargs`: mypy takes that for the constructor's own.
-    keywords: dict[str, Any] = Field(default_factory=dict, alias="kwargs")
+    kwargs: dict[str, Any] = Field(default_factory=dict)
     expires: int | None = Field(default=None, ge=1)
     priority: int | None = Field(default=None, ge=0, le=10)
 

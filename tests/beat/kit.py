@@ -151,13 +151,14 @@ class Beats:
     def wait_ready(self, *beats: Beat) -> None:
         """Wait until they lead or stand by."""
         for beat in beats:
-            eventually(lambda beat=beat: beat.healthy(), f"beat {beat.pid} is healthy", PATIENCE)
+            eventually(beat.healthy, f"beat {beat.pid} is healthy", PATIENCE)
 
     def leader(self) -> Beat:
         """Wait for somebody to lead."""
-        return eventually(
-            lambda: next((beat for beat in self.running if beat.leads(self.cluster)), None), "a beat leads", PATIENCE
+        found = eventually(
+            lambda: [beat for beat in self.running if beat.leads(self.cluster)], "a beat leads", PATIENCE
         )
+        return found[0]
 
     def wait_for_ticks(self, entry: str, count: int, queue: str = "celery") -> None:
         """Wait until so many more ticks of an entry arrived."""

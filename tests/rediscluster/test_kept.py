@@ -117,13 +117,14 @@ def test_all_of_a_lane_goes_to_one_part_of_a_split_queue(cluster: LocalCluster) 
     options = {"partitions": {name: 4}}
     lanes = KeptLanes(cluster.url, options)
     with Connection(cluster.url, transport_options=options) as connection:
-        producer = Producer(connection.channel())
-        Queue(name, routing_key=name)(producer.channel).declare()
+        channel: Any = connection.channel()
+        producer = Producer(channel)
+        Queue(name, routing_key=name)(channel).declare()
         for number in range(1, 9):
             producer.publish("x", routing_key=name, correlation_id=str(number), **published_as("lane", number))
-        broker = producer.channel.broker
+        broker = channel.broker
         counts = sorted(sum(broker.stats(part)[-1]) for part in broker.parts(name))
         assert counts == [0, 0, 0, 8]
         assert lanes.last(name, "lane") == 8
-        Queue(name)(producer.channel).delete()
+        Queue(name)(channel).delete()
     lanes.close()
