@@ -8,6 +8,7 @@ import pulumi
 from pulumi.runtime.config import CONFIG
 
 from infra import config
+from infra.components.beat import Beat, BeatArgs
 from infra.components.cluster import Cluster, ClusterArgs
 from infra.components.common import Scope, scope
 from infra.components.dead_letters import DeadLetters, DeadLettersArgs
@@ -85,6 +86,8 @@ def build(here: Scope, settings: config.Fleet) -> None:
     letters = DeadLetters("letters", DeadLettersArgs(here, key.arn, settings.letters.days))
     keeper = environment.letters(settings, letters.table_name, letters.bucket_name)
     monitor = Monitor("monitor", MonitorArgs(platform, settings.monitor))
+    if settings.beat.enabled:
+        Beat("beat", BeatArgs(platform, settings.beat, environment.beat(settings), topic))
     workers = {
         name: QueueWorker(
             hyphens(name),
@@ -131,7 +134,8 @@ def build(here: Scope, settings: config.Fleet) -> None:
         ),
     )
     Events("events", EventsArgs(here, cluster.arn, cluster.name, topic))
-    board = Dashboard("dashboard", DashboardArgs(here, cluster.name, services, names.of("monitor"), redis.nodes))
+    beat = names.of("beat") if settings.beat.enabled else None
+    board = Dashboard("dashboard", DashboardArgs(here, cluster.name, services, names.of("monitor"), redis.nodes, beat))
 
     pulumi.export("vpc", network.vpc_id)
     pulumi.export("privateSubnets", network.private_subnet_ids)

@@ -1,4 +1,4 @@
-"""The commands of the containers: `python -m service worker`, `monitor` or `healthcheck`.
+"""The commands of the containers: `python -m service worker`, `monitor`, `beat` or `healthcheck`.
 
 Imports are inside the commands: a health check must not pay for Celery.
 """
@@ -25,6 +25,14 @@ def monitor() -> int:
     return run(settings_or_exit())
 
 
+def beat() -> int:
+    """Publish the periodic tasks, or stand by for who does, until told to stop."""
+    from service.beat.process import run
+    from service.settings import settings_or_exit
+
+    return run(settings_or_exit())
+
+
 def healthcheck() -> int:
     """Exit with 0 if the process of this container is alive, else say why not and exit with 1."""
     from service import heartbeat
@@ -35,7 +43,12 @@ def healthcheck() -> int:
     return 1 if problem else 0
 
 
-COMMANDS: dict[str, Callable[[], int]] = {"worker": worker, "monitor": monitor, "healthcheck": healthcheck}
+COMMANDS: dict[str, Callable[[], int]] = {
+    "worker": worker,
+    "monitor": monitor,
+    "beat": beat,
+    "healthcheck": healthcheck,
+}
 
 
 def main(arguments: list[str]) -> int:

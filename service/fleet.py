@@ -119,6 +119,10 @@ METRIC_RECOVERED: Final = "QueueRecovered"
 #: list. A task that is retried is done; its retry is a message of its own.
 METRIC_DONE: Final = "QueueDone"
 METRIC_FAILED: Final = "QueueFailed"
+#: Seconds since a beat last said that it leads; dimension Stack alone, as the next.
+METRIC_BEAT_AGE: Final = "BeatAge"
+#: Seconds by which the latest tick of a periodic task is late.
+METRIC_SCHEDULE_LATE: Final = "ScheduleLate"
 DIMENSION_STACK: Final = "Stack"
 DIMENSION_QUEUE: Final = "Queue"
 #: Seconds between two publications.

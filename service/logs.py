@@ -24,7 +24,10 @@ from service.settings import Settings
 _MARK: Final = "\0"
 _TEXT: Final = f"%(asctime)s %(levelname)-7s %(processName)s %(name)s: {_MARK}%(message)s"
 #: Libraries whose debug output is noise, or prints arguments (`celery.pool` does).
-_QUIET: Final = ("amqp", "asyncio", "boto3", "botocore", "celery.pool", "kombu", "pymongo", "urllib3")
+_QUIET: Final = (
+    *("amqp", "asyncio", "boto3", "botocore", "celery.pool", "celery.utils.functional"),
+    *("kombu", "pymongo", "urllib3"),
+)
 #: What Celery's own records carry of a task's input and output.
 _PRIVATE: Final = ("args", "kwargs", "return_value")
 #: What Celery says with the whole message behind it, and what of that is said here, with how many of the arguments.

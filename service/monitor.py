@@ -1,4 +1,4 @@
-"""The one publisher of queue metrics: reads every queue, tells CloudWatch, survives both being away."""
+"""The one publisher of metrics: reads every queue and the beat, tells CloudWatch, survives both being away."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from service import fleet, heartbeat, logs
 from service.app import create_app
+from service.beat.process import leader_of
+from service.beat.watch import BeatWatch
 from service.metrics import Stats, metric_data, since
 from service.rediscluster import BrokerInspector
 from service.settings import Settings
@@ -46,6 +48,7 @@ class Monitor:
         *,
         queues: Sequence[str] = fleet.QUEUE_NAMES,
         period: float = fleet.METRIC_PERIOD,
+        beat: BeatWatch | None = None,
     ) -> None:
         """Set up; nothing is read yet.
 
@@ -55,12 +58,14 @@ class Monitor:
             cloudwatch: Where to publish.
             queues: Which queues.
             period: Seconds between two publications.
+            beat: Reads the beat.
         """
         self._stack = stack
         self._read = read
         self._cloudwatch = cloudwatch
         self._queues = queues
         self._period = period
+        self._beat = beat
         self._pending: dict[str, Future[Stats]] = {}
         self._before: dict[str, Stats] = {}
         # One thread per queue: a shard that does not answer silences its own queues only.
@@ -80,9 +85,12 @@ class Monitor:
     def publish(self) -> None:
         """Read once and publish once; what fails is logged and tried again at the next beat."""
         stats = self._collect()
-        if not stats:
+        now = datetime.now(UTC)
+        data = metric_data(self._stack, stats, now, self._before)
+        if self._beat is not None:
+            data += self._beat.data(self._stack, now)
+        if not data:
             return
-        data = metric_data(self._stack, stats, datetime.now(UTC), self._before)
         self._tell(stats)
         try:
             self._cloudwatch.put_metric_data(Namespace=fleet.METRIC_NAMESPACE, MetricData=data)
@@ -124,9 +132,10 @@ def run(settings: Settings) -> int:
     """Publish until SIGTERM or SIGINT."""
     logs.configure(settings)
     heartbeat.clear()
-    conf = create_app(settings).conf
-    inspector = BrokerInspector(settings.broker_url, conf.broker_transport_options)
-    monitor = Monitor(settings.stack, inspector.stats, _client(settings), queues=settings.queue_names)
+    app = create_app(settings)
+    inspector = BrokerInspector(settings.broker_url, app.conf.broker_transport_options)
+    beat = BeatWatch(leader_of(app, "monitor", settings.beat_lease).standing)
+    monitor = Monitor(settings.stack, inspector.stats, _client(settings), queues=settings.queue_names, beat=beat)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: monitor.stopping.set())
     queues = len(settings.queue_names)

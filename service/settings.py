@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     autoscale_min: int | None = Field(None, ge=1, description="Shrink to this many processes when idle.")
     task_modules: CommaList = Field(("service.tasks",), description="Modules with tasks, comma-separated.")
 
+    schedules: str = Field("", repr=False, description="Periodic tasks of the stack, as JSON; see service.beat.")
+    beat_lease: int = Field(15, ge=3, le=60, description="Seconds until another beat leads when the leader is dead.")
+
     redis_host: str = Field("localhost", min_length=1, description="A node or the configuration endpoint.")
     redis_port: int = Field(fleet.REDIS_PORT, ge=1, le=65535, description="Its port.")
     redis_tls: bool = Field(False, description="Encrypt the connections.")

@@ -59,6 +59,7 @@ class DashboardArgs:
         services: Queue -> ECS service.
         monitor: The monitor's ECS service.
         nodes: What a Redis node is called there -> its id.
+        beat: The beat's ECS service, if there is one.
     """
 
     scope: Scope
@@ -66,6 +67,7 @@ class DashboardArgs:
     services: Mapping[str, str]
     monitor: str
     nodes: Mapping[str, str]
+    beat: str | None = None
 
 
 class Dashboard(pulumi.ComponentResource):
@@ -86,7 +88,15 @@ class Dashboard(pulumi.ComponentResource):
             dashboard_name=scope.names.prefix,
             dashboard_body=scope.region.apply(
                 lambda region: json.dumps(
-                    dashboard(scope.names.stack, region, args.cluster_name, args.services, args.monitor, args.nodes)
+                    dashboard(
+                        scope.names.stack,
+                        region,
+                        args.cluster_name,
+                        args.services,
+                        args.monitor,
+                        args.nodes,
+                        args.beat,
+                    )
                 )
             ),
             opts=pulumi.ResourceOptions(parent=self),

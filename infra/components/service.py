@@ -65,7 +65,7 @@ class FargateServiceArgs:
         task: Sizes.
         desired: Tasks at creation.
         fewest: The fewest tasks ever; a rolling deployment must move with them, too.
-        statements: What the service's own AWS calls may do.
+        statements: What the service's own AWS calls may do; none if it makes none.
         environment: Variables beside the platform's.
         secrets: Secrets beside the platform's.
         policies: Further managed policies of the task role.
@@ -171,13 +171,10 @@ class FargateService(pulumi.ComponentResource):
         ]
         platform = self._platform
         sessions = [] if platform.exec_log_arn is None else exec_sessions(platform.exec_log_arn, platform.key_arn)
-        own = aws.iam.RolePolicy(
-            f"{self._name}-task",
-            role=role.name,
-            policy=policy([*platform.statements, *self._args.statements, *sessions]),
-            opts=self._child,
-        )
-        return role, [*grants, own]
+        if statements := [*platform.statements, *self._args.statements, *sessions]:
+            own = policy(statements)
+            grants.append(aws.iam.RolePolicy(f"{self._name}-task", role=role.name, policy=own, opts=self._child))
+        return role, grants
 
     def _role(self, kind: str) -> aws.iam.Role:
         return aws.iam.Role(

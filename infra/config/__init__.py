@@ -6,11 +6,13 @@ from infra.config.model import Fleet, Image
 from infra.config.network import Network
 from infra.config.queues import Queue, Spot
 from infra.config.redis import Cluster, Redis
+from infra.config.schedules import Beat
 from infra.config.tasks import Task
 from infra.config.warn import warnings
 
 __all__ = [
     "Alarms",
+    "Beat",
     "Cluster",
     "ConfigError",
     "Fleet",

@@ -66,6 +66,8 @@ def defaults(environment: Environment) -> Document:
         },
         "alarms": {"topicArn": None, "emails": [], "restarts": 5},
         "monitor": {"cpu": 256, "memory": 1024},
+        "beat": {"enabled": True, "cpu": 256, "memory": 1024, "environment": {}, "secrets": {}},
+        "schedules": {},
         "queues": queues({}, environment),
     }
 
@@ -81,7 +83,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Document:
 
 def derive(document: Mapping[str, Any]) -> Document:
     """Return `document` with what it leaves open and what follows from the rest: container limits, versions."""
-    derived: Document = dict(document) | {"monitor": container(document.get("monitor"))}
+    derived: Document = dict(document) | {name: container(document.get(name)) for name in ("monitor", "beat")}
     if isinstance(document.get("redis"), dict):
         derived["redis"] = redis.derive(document["redis"])
     return derived

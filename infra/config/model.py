@@ -14,6 +14,7 @@ from infra.config.fields import Section, matching
 from infra.config.network import Network
 from infra.config.queues import Queue, QueueName
 from infra.config.redis import Redis
+from infra.config.schedules import Beat, Schedule, Schedules
 from infra.config.tasks import Task
 from infra.plan.egress import targets
 from infra.plan.fargate import MAX_STOP_TIMEOUT
@@ -142,4 +143,13 @@ class Fleet(Section):
     logs: Logs
     alarms: Alarms
     monitor: Task
+    beat: Beat
+    schedules: Schedules
     queues: dict[QueueName, Queue]
+
+    @field_validator("schedules")
+    @classmethod
+    def _somebody_publishes(cls, schedules: dict[str, Schedule], info: ValidationInfo) -> dict[str, Schedule]:
+        if schedules and "beat" in info.data and not info.data["beat"].enabled:
+            raise ValueError("are declared, but beat.enabled is false: nobody would publish them")
+        return schedules

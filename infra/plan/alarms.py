@@ -11,6 +11,7 @@ from service.fleet import (
     DEFAULT_QUEUE,
     DIMENSION_QUEUE,
     DIMENSION_STACK,
+    METRIC_BEAT_AGE,
     METRIC_DEAD,
     METRIC_DEPTH,
     METRIC_DONE,
@@ -18,6 +19,7 @@ from service.fleet import (
     METRIC_LETTERS,
     METRIC_NAMESPACE,
     METRIC_OLDEST_AGE,
+    METRIC_SCHEDULE_LATE,
 )
 
 Missing = Literal["breaching", "notBreaching", "ignore", "missing"]
@@ -91,6 +93,11 @@ class Alarm:
 def queue_metric(stack: str, queue: str, name: str) -> Metric:
     """Return a metric of `queue` as the monitor service publishes it."""
     return Metric(METRIC_NAMESPACE, name, {DIMENSION_STACK: stack, DIMENSION_QUEUE: queue})
+
+
+def beat_metric(stack: str, name: str) -> Metric:
+    """Return a metric of the beat as the monitor service publishes it."""
+    return Metric(METRIC_NAMESPACE, name, {DIMENSION_STACK: stack})
 
 
 def running_tasks(cluster: str, service: str, statistic: str = "Maximum") -> Metric:
@@ -251,6 +258,37 @@ def event_alarms(names: Names, limit: int) -> list[Alarm]:
             ("worker-died", "Workers ended by themselves or did not start"),
             ("worker-killed", "Containers were killed (137), out of memory or at the stop timeout,"),
         )
+    ]
+
+
+def beat_alarms(stack: str, usage: Metric, memory_percent: int) -> list[Alarm]:
+    """Return the alarms that guard the beat; they roll its deployments back, too.
+
+    Args:
+        stack: The stack's name.
+        usage: MemoryUtilization of the service.
+        memory_percent: Percent of the task's memory at which the container's limit is close.
+    """
+    return [
+        Alarm(
+            "beat-memory",
+            "A beat comes close to its memory limit, which its task modules need; raise beat.memory.",
+            usage,
+            memory_percent,
+        ),
+        Alarm(
+            "beat-silent",
+            "No beat leads, so no periodic task starts; see the log of the service beat and docs/periodic-tasks.md.",
+            beat_metric(stack, METRIC_BEAT_AGE),
+            60,
+            points=2,
+        ),
+        Alarm(
+            "beat-late",
+            "A periodic task is overdue by a minute; the log of the service beat says which, and why.",
+            beat_metric(stack, METRIC_SCHEDULE_LATE),
+            60,
+        ),
     ]
 
 

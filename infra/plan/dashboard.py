@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from infra.plan.alarms import Metric, queue_metric, running_tasks, service_usage
+from infra.plan.alarms import Metric, beat_metric, queue_metric, running_tasks, service_usage
 from service.fleet import (
+    METRIC_BEAT_AGE,
     METRIC_DEAD,
     METRIC_DELAYED,
     METRIC_DEPTH,
@@ -16,6 +17,7 @@ from service.fleet import (
     METRIC_LEASED,
     METRIC_LETTERS,
     METRIC_OLDEST_AGE,
+    METRIC_SCHEDULE_LATE,
 )
 
 _COLUMNS: Final = 3
@@ -30,6 +32,7 @@ def dashboard(
     services: Mapping[str, str],
     monitor: str,
     nodes: Mapping[str, str],
+    beat: str | None = None,
 ) -> dict[str, Any]:
     """Return the body as CloudWatch wants it.
 
@@ -40,13 +43,14 @@ def dashboard(
         services: Queue -> ECS service.
         monitor: The monitor's ECS service.
         nodes: What a Redis node is called there -> its id.
+        beat: The beat's ECS service, if there is one.
     """
 
     def queues(name: str, statistic: str = "Maximum") -> dict[str, Metric]:
         return {queue: replace(queue_metric(stack, queue, name), statistic=statistic) for queue in services}
 
     def tasks(name: str, namespace: str = "ECS/ContainerInsights") -> dict[str, Metric]:
-        named = {**services, "monitor": monitor}
+        named = {**services, "monitor": monitor, **({"beat": beat} if beat else {})}
         return {
             label: Metric(namespace, name, {"ClusterName": cluster, "ServiceName": service})
             for label, service in named.items()
@@ -57,6 +61,10 @@ def dashboard(
             label: Metric("AWS/ElastiCache", name, {"CacheClusterId": node}, statistic) for label, node in nodes.items()
         }
 
+    periodic = [
+        ("Latest tick late by (s)", {"late": beat_metric(stack, METRIC_SCHEDULE_LATE)}),
+        ("Last sign of a leader (s)", {"age": beat_metric(stack, METRIC_BEAT_AGE)}),
+    ]
     sections: dict[str, list[tuple[str, dict[str, Metric]]]] = {
         "Queues": [
             ("Runnable messages", queues(METRIC_DEPTH)),
@@ -73,6 +81,7 @@ def dashboard(
             ("CPU (%)", {q: service_usage(cluster, s, "CPUUtilization") for q, s in services.items()}),
             ("Memory (%)", {q: service_usage(cluster, s, "MemoryUtilization") for q, s in services.items()}),
         ],
+        **({"Periodic tasks": periodic} if beat else {}),
         "Redis": [
             ("Memory (%)", redis("DatabaseMemoryUsagePercentage")),
             ("Engine CPU (%)", redis("EngineCPUUtilization")),

@@ -6,6 +6,7 @@ from typing import Any
 
 from infra.config.model import Fleet
 from infra.config.queues import Queue
+from infra.config.schedules import text_of
 from infra.plan.elasticache import Authentication
 from infra.plan.names import RedisNames
 from service import fleet as shared
@@ -50,6 +51,15 @@ def letters(fleet: Fleet, table: Any, bucket: Any) -> dict[str, Any]:
         "FLEET_LETTERS_TABLE": table,
         "FLEET_LETTERS_BUCKET": bucket,
         "FLEET_LETTERS_DAYS": str(fleet.letters.days),
+    }
+
+
+def beat(fleet: Fleet) -> dict[str, str]:
+    """Return what the beat gets beside `common`."""
+    return {
+        **fleet.beat.environment,
+        "FLEET_TASK_MODULES": ",".join(fleet.task_modules),
+        **({"FLEET_SCHEDULES": text_of(fleet.schedules)} if fleet.schedules else {}),
     }
 
 

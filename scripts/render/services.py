@@ -15,8 +15,8 @@ class EcsService:
 
     Attributes:
         name: The ECS service's name.
-        role: `worker` or `monitor`: the last word of the command.
-        queue: The queue of its workers, None for the monitor.
+        role: `worker`, `monitor` or `beat`: the last word of the command.
+        queue: The queue of its workers, None for the other services.
         desired_count: Tasks at creation.
         command: Exec form.
         environment: Plain variables.

@@ -218,6 +218,7 @@ class Broker:
         number: int,
         priority: int = 0,
         due_ms: int = 0,
+        kept: bool = False,
     ) -> bool:
         """Store a message, waiting out failovers. Most need not pay for this: see `leave`.
 
@@ -229,6 +230,7 @@ class Broker:
             number: Number in the lane.
             priority: 0-10, 10 is served first.
             due_ms: Unix time in milliseconds before which nobody gets it.
+            kept: Whether the lane is one that is never forgotten, see `kept.py`.
 
         Returns:
             Whether it was stored now; False when an earlier attempt had stored it.
@@ -241,13 +243,14 @@ class Broker:
             redis.exceptions.OutOfMemoryError: The memory was full until the deadline; it was not stored.
         """
         self._check_size(queue.queue, payload)
-        window = int(self.options.dedupe_window * 1000)
+        window = 0 if kept else int(self.options.dedupe_window * 1000)
         message = _stored(message_id, priority, due_ms, payload)
         args = (queue.wake, lane, number, priority, due_ms, window, message, 1)
         replicas = self.options.durable_replicas
         while (reply := self._script("publish", queue, lambda _: args, replicas=replicas)) < 0:
             pass
-        if reply == LASTING:
+        # One that is kept has not told the queue our window.
+        if reply == LASTING and not kept:
             self._lasting.add(queue.meta)
         return bool(reply)
 

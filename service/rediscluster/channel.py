@@ -15,15 +15,12 @@ from . import message_format, notes
 from .broker import Binding, Delivery, NoQueueError
 from .errors import ClusterUnavailableError
 from .keys import fanout_key
-from .lanes import Publish
+from .lanes import PUBLISH, Publish
 from .receiver import Receiver
 from .session import Session
 from .watch import last_id
 
 logger = logging.getLogger(__name__)
-
-#: Where a message keeps its `Publish` while kombu may repeat it; never stored.
-_PUBLISH = "rediscluster_publish"
 
 
 class QoS(virtual.QoS):
@@ -187,10 +184,11 @@ class Channel(virtual.Channel):
     def basic_publish(self, message: Any, exchange: str, routing_key: str, **kwargs: Any) -> None:
         """Publish a message, once however often kombu repeats this call for it."""
         properties = message["properties"]
-        publish = properties[_PUBLISH] = properties.get(_PUBLISH) or self.broker.lanes.take()
+        publish = properties[PUBLISH] = properties.get(PUBLISH) or self.broker.lanes.take()
         super().basic_publish(message, exchange, routing_key, **kwargs)
-        del properties[_PUBLISH]
-        self.broker.lanes.give_back(publish)
+        del properties[PUBLISH]
+        if not publish.kept:
+            self.broker.lanes.give_back(publish)
 
     def _inplace_augment_message(self, message: Any, exchange: str | None, routing_key: str) -> None:
         # Not kombu's: it gives the message another tag each time, and encodes the body.
@@ -199,22 +197,22 @@ class Channel(virtual.Channel):
     def _payload(self, message: Any) -> bytes:
         """The message as it is stored: without what only its repetition needs."""
         properties = message["properties"]
-        publish = properties.pop(_PUBLISH, None)
+        publish = properties.pop(PUBLISH, None)
         try:
             return message_format.pack(message)
         finally:
             if publish is not None:
-                properties[_PUBLISH] = publish
+                properties[PUBLISH] = publish
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         properties = message["properties"]
-        publish = properties.get(_PUBLISH) or Publish()
-        # All copies of a task in one part, which alone knows whether it completed.
+        publish = properties.get(PUBLISH) or Publish()
+        # All copies of a task in one part, which alone knows whether it completed; all of a kept lane too.
         identity = properties.get("correlation_id") or f"{publish.lane} {publish.number}"
-        part = self.broker.part_of(queue, str(identity))
+        part = self.broker.part_of(queue, publish.lane if publish.kept else str(identity))
         due = message_format.due_ms(message)
         payload = self._payload(message)
-        leaves = publish.leaves.setdefault(part.meta, self.broker.takes(part, payload, due))
+        leaves = publish.leaves.setdefault(part.meta, not publish.kept and self.broker.takes(part, payload, due))
         arguments = {
             "message_id": os.urandom(16).hex(),
             "lane": publish.lane,
@@ -229,13 +227,13 @@ class Channel(virtual.Channel):
                 except NoQueueError:
                     publish.leaves[part.meta] = False
             try:
-                stored = self.broker.publish(part, payload, due_ms=due, **arguments)
+                stored = self.broker.publish(part, payload, due_ms=due, kept=publish.kept, **arguments)
             except NoQueueError:
                 if self.broker.was_temporary(part):
                     logger.debug("nobody waits at %s any more: reply dropped", queue)
                     return
                 self.broker.declare(part)
-                stored = self.broker.publish(part, payload, due_ms=due, **arguments)
+                stored = self.broker.publish(part, payload, due_ms=due, kept=publish.kept, **arguments)
         except ClusterUnavailableError as error:
             notes.publish_unknown(self.broker.cluster, part, message, error)
             raise

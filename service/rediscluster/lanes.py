@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Final
 from uuid import uuid4
+
+#: The property under which a message has its `Publish` while it may be repeated; never stored.
+PUBLISH: Final = "rediscluster_publish"
 
 
 @dataclass
@@ -15,11 +19,13 @@ class Publish:
     Attributes:
         lane: See `PublishLanes`.
         number: In the lane.
+        kept: Whether it is named by who makes it, see `kept.py`; `number` then is above every earlier one of the lane.
         leaves: Whether it goes by the inbox of a queue part, by the part's `meta` key: repeated, it goes the same way.
     """
 
     lane: str = field(default_factory=lambda: uuid4().hex)
     number: int = 1
+    kept: bool = False
     leaves: dict[str, bool] = field(default_factory=dict)
 
 

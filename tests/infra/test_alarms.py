@@ -32,13 +32,14 @@ def test_every_alarm_reads_a_metric_of_this_stack(stack: Render) -> None:
     group = stack.one("ReplicationGroup").inputs
     nodes = redis_nodes(group["replicationGroupId"], group["numNodeGroups"], group["replicasPerNodeGroup"])
     for alarm, metric in sources(stack):
-        dimensions = metric["dimensions"]
+        dimensions = dict(metric["dimensions"])
         match metric["namespace"]:
             case fleet.METRIC_NAMESPACE:
                 assert metric["metricName"] in PUBLISHED, alarm
-                assert set(dimensions) == {fleet.DIMENSION_STACK, fleet.DIMENSION_QUEUE}
                 assert dimensions[fleet.DIMENSION_STACK] == stack.stack
-                assert dimensions[fleet.DIMENSION_QUEUE] in queues
+                if metric["metricName"] not in (fleet.METRIC_BEAT_AGE, fleet.METRIC_SCHEDULE_LATE):
+                    assert dimensions.pop(fleet.DIMENSION_QUEUE) in queues
+                assert set(dimensions) == {fleet.DIMENSION_STACK}
             case "AWS/ECS" | "ECS/ContainerInsights":
                 assert dimensions["ClusterName"] == stack.one("ecs/cluster:Cluster").inputs["name"]
                 assert dimensions["ServiceName"] in names

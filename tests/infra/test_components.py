@@ -13,6 +13,7 @@ from pulumi.runtime.config import set_all_config
 
 from infra import config
 from infra.components import (
+    beat,
     cluster,
     dead_letters,
     endpoints,
@@ -36,6 +37,7 @@ from infra.plan.tags import Tags
 from infra.program import main
 
 MODULES = (
+    beat,
     cluster,
     dead_letters,
     endpoints,

@@ -30,10 +30,10 @@ def statements(render: Render, role: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_one_service_a_queue_and_one_monitor(staging: Render, prod: Render) -> None:
+def test_one_service_a_queue_one_monitor_and_two_beats(staging: Render, prod: Render) -> None:
     for stack, minimum, letters in ((staging, 2, 1), (prod, 3, 2)):
-        wanted = {queue.name: minimum for queue in QUEUES} | {DEAD_LETTER_QUEUE.name: letters, None: 1}
-        assert {service.queue: service.desired_count for service in services(stack)} == wanted
+        wanted = {queue.name: minimum for queue in QUEUES} | {DEAD_LETTER_QUEUE.name: letters, "monitor": 1, "beat": 2}
+        assert {service.queue or service.role: service.desired_count for service in services(stack)} == wanted
 
 
 def test_the_contract_with_the_worker(staging: Render, prod: Render) -> None:
@@ -142,7 +142,7 @@ def test_services_wait_for_everything_a_task_needs(stack: Render) -> None:
             "aws:elasticache/replicationGroup:ReplicationGroup",
             "aws:secretsmanager/secretVersion:SecretVersion",
         } <= needed
-        for kind in ("execution", "task"):
+        for kind in ("execution", "task") if service.name != "beat" else ("execution",):
             assert stack.one("rolePolicy:RolePolicy", f"{service.name}-{kind}").urn in service.dependencies
 
 
@@ -170,6 +170,9 @@ def test_the_execution_role_reads_this_secret_this_log_this_image(stack: Render)
 def test_task_roles_hold_what_the_code_calls_and_nothing_else(stack: Render) -> None:
     for service in services(stack):
         short = service.name.removeprefix(f"celery-fleet-{stack.stack}-")
+        if service.role == "beat":
+            assert not [policy for policy in stack.of_type("rolePolicy:RolePolicy") if policy.name == "beat-task"]
+            continue
         statement, *more = statements(stack, f"{short}-task")
         # Those of the dead letters: tests/infra/test_dead_letters.py.
         assert bool(more) == (service.queue == DEAD_LETTER_QUEUE.name)

@@ -1,7 +1,7 @@
 #!lua
 -- Store a message, once for each (lane, number).
 -- ARGV: 1 wake key, 2 lane of the producer, 3 number in the lane, 4 priority 0-10, 5 due time in ms (0: now),
---       6 dedupe window in ms, 7 the message as it is stored
+--       6 dedupe window in ms, 0 for a lane that is never forgotten, 7 the message as it is stored
 --       8 (optional) '1': store nothing while messages are left in the inbox
 -- Returns 2, or 1 if the queue is temporary; 0 when this publish had already been stored; -1 when nothing was stored
 -- because of ARGV[8]: ask again. Error NOQUEUE: declare the queue first.
@@ -24,12 +24,14 @@ if number <= last then
   redis.call('HSET', META, field, known[1])
   return 0
 end
-if now - noted > window / 4 then
-  noted = now
-  note_lane(ARGV[2], now, window)
-end
-if known[3] ~= ARGV[6] then
-  redis.call('HSET', META, 'window', ARGV[6])
+if window > 0 then
+  if now - noted > window / 4 then
+    noted = now
+    note_lane(ARGV[2], now, window)
+  end
+  if known[3] ~= ARGV[6] then
+    redis.call('HSET', META, 'window', ARGV[6])
+  end
 end
 local lane = string.format('%.0f %.0f', number, noted)
 
