@@ -1,7 +1,7 @@
 # Everything runs in .venv, which scripts/setup.sh keeps up to date with the locks in requirements/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster test verify conformance chaos bench capacity lint render preview lock clean
+.PHONY: help demo cluster test verify conformance chaos bench capacity image lint render preview lock clean
 
 PYTHON_BIN := .venv/bin/python
 STACKS := $(patsubst Pulumi.%.yaml,%,$(notdir $(wildcard Pulumi.*.yaml infra/Pulumi.*.yaml)))
@@ -26,7 +26,7 @@ test: ## Run the tests (ARGS are pytest's)
 	@$(PYTHON_BIN) -m pytest -n 4 --dist loadfile $(ARGS)
 
 verify: ## Run the slow proofs (ARGS are pytest's)
-	@scripts/setup.sh --redis --chaos dev
+	@scripts/setup.sh --redis --chaos --image dev
 	@$(PYTHON_BIN) -m pytest -m slow $(ARGS)
 
 conformance: ## Run Celery's and kombu's own integration suites on a cluster (STOCK=1 on a single Redis, JOBS=2)
@@ -46,12 +46,18 @@ capacity: ## Say what a stack's broker carries, from its render and the last ben
 	@scripts/setup.sh service infra
 	@$(PYTHON_BIN) -m scripts.capacity $(STACK)
 
-lint: ## Check style, format, types and which package may import which
+image: ## Build the service's image without a registry, run it, say how large and how fast it is (STACK=prod)
+	$(require_stack)
+	@scripts/setup.sh --redis --image service infra local
+	@$(PYTHON_BIN) -m scripts.image $(STACK)
+
+lint: ## Check style, format, types, the Dockerfile and which package may import which
 	@scripts/setup.sh dev
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
+	@.venv/bin/hadolint service/Dockerfile
 
 render: ## Print every resource of a stack as JSON, without an AWS account (STACK=prod)
 	$(require_stack)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prepares .venv for make: setup.sh [--redis] [--chaos] SET…   (SET: service, infra, local, conformance or dev)
+# Prepares .venv for make: setup.sh [--redis] [--chaos] [--image] SET…   (SET: service, infra, local, conformance or dev)
 # Installs only what changed since the last time. Speaks on stderr, so that a program's stdout stays its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -33,21 +33,27 @@ require_python() {
     fi
 }
 
+apt_install_without() { # UNITS PACKAGE…: as apt_install, without these units of systemd running, now or at boot
+    local units=() systemd=() status=0
+    read -ra units <<<"$1"
+    shift
+    # Under systemd RUNLEVEL is not heard.
+    if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ]; then systemd=(systemctl); fi
+    if [ -d /run/systemd/system ] && [ "$(id -u)" != 0 ]; then systemd=(sudo -n systemctl); fi
+    [ ${#systemd[@]} = 0 ] || "${systemd[@]}" mask --runtime "${units[@]}" >/dev/null 2>&1 || true
+    apt_install "$@" || status=$?
+    if [ ${#systemd[@]} != 0 ]; then
+        "${systemd[@]}" unmask --runtime "${units[@]}" >/dev/null 2>&1 || true
+        "${systemd[@]}" disable "${units[@]}" >/dev/null 2>&1 || true
+    fi
+    return $status
+}
+
 require_redis() {
     command -v redis-server >/dev/null && return
     say "installing redis-server"
-    local systemd=()
-    # Under systemd RUNLEVEL is not heard: keep the system's own server from starting, now and at boot.
-    if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ]; then systemd=(systemctl); fi
-    if [ -d /run/systemd/system ] && [ "$(id -u)" != 0 ]; then systemd=(sudo -n systemctl); fi
-    [ ${#systemd[@]} = 0 ] || "${systemd[@]}" mask --runtime redis-server.service >/dev/null 2>&1 || true
-    local status=0
-    apt_install redis-server || status=$?
-    if [ ${#systemd[@]} != 0 ]; then
-        "${systemd[@]}" unmask --runtime redis-server.service >/dev/null 2>&1 || true
-        "${systemd[@]}" disable redis-server.service >/dev/null 2>&1 || true
-    fi
-    [ $status = 0 ] || fail "redis-server is missing: install Redis 7 (Debian: apt-get install redis-server)."
+    apt_install_without redis-server.service redis-server ||
+        fail "redis-server is missing: install Redis 7 (Debian: apt-get install redis-server)."
 }
 
 require_chaos() { # what faults of clocks and networks need
@@ -57,6 +63,21 @@ require_chaos() { # what faults of clocks and networks need
     [ ${#missing[@]} != 0 ] || return 0
     say "installing ${missing[*]}"
     apt_install "${missing[@]}" || fail "${missing[*]} missing: install them (Debian: apt-get install ${missing[*]})."
+}
+
+require_image() { # what builds and runs the image, without a daemon
+    local missing=() package
+    for package in podman runc catatonit debootstrap; do
+        PATH=$PATH:/usr/sbin command -v "$package" >/dev/null || missing+=("$package")
+    done
+    [ ${#missing[@]} != 0 ] || return 0
+    say "installing ${missing[*]}"
+    local install=(apt_install)
+    # A podman that is there already keeps its units as they are.
+    command -v podman >/dev/null ||
+        install=(apt_install_without "podman.service podman.socket podman-restart.service podman-auto-update.timer")
+    "${install[@]}" "${missing[@]}" ||
+        fail "${missing[*]} missing: install them (Debian: apt-get install ${missing[*]})."
 }
 
 install() { # SET: its locked requirements, unless they are there
@@ -80,6 +101,10 @@ if [ "${1:-}" = --redis ]; then
 fi
 if [ "${1:-}" = --chaos ]; then
     require_chaos
+    shift
+fi
+if [ "${1:-}" = --image ]; then
+    require_image
     shift
 fi
 if ! "$venv/bin/python" -c '' 2>/dev/null; then

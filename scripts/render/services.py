@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from scripts.render.render import Render, Resource
 
@@ -25,6 +26,7 @@ class EcsService:
         user: `uid:gid`.
         read_only: Whether the root file system is read-only.
         memory: MiB above which the container is killed.
+        task: The whole task definition as registered, its container definitions parsed.
     """
 
     name: str
@@ -39,6 +41,7 @@ class EcsService:
     user: str
     read_only: bool
     memory: int
+    task: dict[str, Any]
 
 
 def services(render: Render) -> list[EcsService]:
@@ -82,4 +85,5 @@ def _service(service: Resource, definitions: dict[str, Resource]) -> EcsService:
         user=container["user"],
         read_only=container["readonlyRootFilesystem"],
         memory=container["memory"],
+        task={**definitions[urn].inputs, "containerDefinitions": [container]},
     )

@@ -1,0 +1,162 @@
+"""A container, from start to removal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from scripts.image.arguments import health_command, run_arguments
+from scripts.image.engine import OWNER, Engine
+from scripts.image.errors import ImageError
+from scripts.render.services import EcsService
+
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a container ended.
+
+    Attributes:
+        exit_code: Of its first process; 137 after SIGKILL.
+        seconds: From the order to stop until the end.
+    """
+
+    exit_code: int
+    seconds: float
+
+
+class Container:
+    """A task of a service; a context manager that leaves nothing behind.
+
+    Attributes:
+        name: Podman's.
+        service: Whose task it is.
+        environment: Its variables.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        service: EcsService,
+        image: str,
+        environment: Mapping[str, str],
+        files: Mapping[Path, str] | None = None,
+    ) -> None:
+        """Start it.
+
+        Args:
+            engine: Where the image is.
+            service: What to run.
+            image: In which image.
+            environment: All its variables.
+            files: Files of this machine -> where the container sees them, read-only.
+
+        Raises:
+            ImageError: It cannot be started, or its definition has a part that is not understood.
+        """
+        self.name = f"celery-fleet-{uuid.uuid4().hex[:12]}"
+        self.service = service
+        self.environment = dict(environment)
+        self._engine = engine
+        mounts = [word for source, target in (files or {}).items() for word in ("--volume", f"{source}:{target}:ro")]
+        own = ("--detach", "--name", self.name, "--label", f"{OWNER}={os.getpid()}", "--http-proxy=false")
+        try:
+            engine.run("run", *own, *mounts, *run_arguments(service.task, image, environment), values=environment)
+        except BaseException:
+            self.remove()
+            raise
+
+    def __enter__(self) -> Self:
+        """It runs already."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove it."""
+        self.remove()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What podman knows about it: `Status`, `StartedAt`, `ExitCode`, …."""
+        (found,) = json.loads(self._engine.run("container", "inspect", self.name))
+        return dict(found["State"])
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return bool(self.state["Running"])
+
+    def age(self) -> float:
+        """Seconds since its first process started."""
+        began = self._engine.run("container", "inspect", "--format", "{{.State.StartedAt.UnixNano}}", self.name)
+        return time.time() - int(began) / 1e9
+
+    def execute(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in it, as its user."""
+        return self._engine.attempt("exec", self.name, *words)
+
+    def healthy(self) -> bool:
+        """Run the health check of its definition."""
+        (definition,) = self.service.task["containerDefinitions"]
+        return self.execute(*health_command(definition)).returncode == 0
+
+    def log(self) -> str:
+        """What it printed, both streams."""
+        done = self._engine.attempt("logs", self.name)
+        return done.stdout + done.stderr
+
+    def changes(self) -> list[str]:
+        """Paths of its root file system that are not as in the image, such as `A /etc/new`."""
+        return self._engine.run("diff", self.name).splitlines()
+
+    def stop(self) -> Stopping:
+        """Send SIGTERM now, and SIGKILL after the stop timeout of its definition, as ECS does."""
+        words = ["stop", "--time", str(self.service.stop_timeout), self.name]
+        return Stopping(self, self._engine.start(words), time.monotonic())
+
+    def wait_until(self, true: Callable[[], bool], what: str, timeout: float) -> None:
+        """Wait for an event.
+
+        Args:
+            true: Asked until it says yes.
+            what: The event.
+            timeout: Seconds.
+
+        Raises:
+            ImageError: The container ended, or it did not happen in time; with the container's last words.
+        """
+        deadline = time.monotonic() + timeout
+        while not true():
+            late = time.monotonic() > deadline
+            if late or not self.running:
+                reason = f"within {timeout:g} s" if late else "before it ended"
+                raise ImageError(f"{self.service.name}: {what} did not happen {reason}.\n{self.log()[-4000:]}")
+            time.sleep(POLL_SECONDS)
+
+    def remove(self) -> None:
+        """End it at once and remove it with its volumes."""
+        self._engine.attempt("rm", "--force", "--volumes", "--ignore", "--time", "0", self.name)
+
+
+class Stopping:
+    """A container that was told to end."""
+
+    def __init__(self, container: Container, command: subprocess.Popen[bytes], began: float) -> None:
+        self._container = container
+        self._command = command
+        self._began = began
+
+    def wait(self) -> Ended:
+        """Wait for its end."""
+        self._command.wait()
+        return Ended(int(self._container.state["ExitCode"]), time.monotonic() - self._began)
