@@ -12,7 +12,7 @@ _TASK_ELSEWHERE: Final = {
     *("family", "tags", "executionRoleArn", "taskRoleArn", "requiresCompatibilities", "runtimePlatform", "trackLatest"),
     *("enableFaultInjection", "skipDestroy", "region"),
 }
-#: Parts of a container that are not for its start: `image` is given, health checks are run by `podman exec`, the log is a file.
+#: Parts of a container that are not options: the image is given, checks run by `podman exec`, the log is a file.
 _CONTAINER_ELSEWHERE: Final = {"name", "image", "essential", "healthCheck", "logConfiguration", "command", "entryPoint"}
 
 
@@ -96,9 +96,7 @@ def _mounts(points: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _ulimits(limits: Iterable[Mapping[str, Any]]) -> list[str]:
     return [
-        word
-        for limit in limits
-        for word in ("--ulimit", f"{limit['name']}={limit['softLimit']}:{limit['hardLimit']}")
+        word for limit in limits for word in ("--ulimit", f"{limit['name']}={limit['softLimit']}:{limit['hardLimit']}")
     ]
 
 

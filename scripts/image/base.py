@@ -71,7 +71,7 @@ def _add_official_pip(tree: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(packages)
     program = tree / "usr/local/bin/pip"
-    program.write_text(f"#!/bin/sh\nPYTHONPATH=/{_OFFICIAL_PIP} exec python3 -m pip \"$@\"\n")
+    program.write_text(f'#!/bin/sh\nPYTHONPATH=/{_OFFICIAL_PIP} exec python3 -m pip "$@"\n')
     program.chmod(0o755)
 
 
@@ -80,4 +80,6 @@ def _run(*command: str) -> None:
     done = subprocess.run([program or command[0], *command[1:]], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()
-        raise ImageError(f"The base image cannot be made: {command[0]} failed: {said[-1] if said else 'it said nothing'}")
+        raise ImageError(
+            f"The base image cannot be made: {command[0]} failed: {said[-1] if said else 'it said nothing'}"
+        )

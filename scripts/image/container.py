@@ -9,9 +9,12 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import requests
 
 from scripts.image.arguments import health_command, run_arguments
 from scripts.image.engine import OWNER, Engine
@@ -143,9 +146,33 @@ class Container:
                 raise ImageError(f"{self.service.name}: {what} did not happen {reason}.\n{self.log()[-4000:]}")
             time.sleep(POLL_SECONDS)
 
+    def wait_ready(self, port: int, timeout: float) -> float:
+        """Wait until a worker takes tasks.
+
+        Args:
+            port: Of its health endpoint.
+            timeout: Seconds.
+
+        Returns:
+            Seconds since the container's start.
+
+        Raises:
+            ImageError: As `wait_until`.
+        """
+        self.wait_until(lambda: page_status(port, "/health/ready") == HTTPStatus.OK, "its readiness", timeout)
+        return self.age()
+
     def remove(self) -> None:
         """End it at once and remove it with its volumes."""
         self._engine.attempt("rm", "--force", "--volumes", "--ignore", "--time", "0", self.name)
+
+
+def page_status(port: int, page: str) -> int:
+    """Ask a health endpoint; the status of its answer, 0 without one."""
+    try:
+        return requests.get(f"http://127.0.0.1:{port}{page}", timeout=5).status_code
+    except requests.RequestException:
+        return 0
 
 
 class Stopping:
