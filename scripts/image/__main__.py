@@ -1,4 +1,4 @@
-"""`python -m scripts.image STACK` builds the stack's image, starts a worker of it, and says how large and fast it is."""
+"""`python -m scripts.image STACK` builds the stack's image, starts a worker of it, and tells its size and speed."""
 
 from __future__ import annotations
 

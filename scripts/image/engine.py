@@ -79,11 +79,12 @@ class Engine:
             What it printed, without white space around.
 
         Raises:
-            ImageError: It failed; with what it said.
+            ImageError: It failed; with the last of what it said.
         """
         done = self.attempt(*words, values=values)
         if done.returncode != 0:
-            raise ImageError(f"podman {words[0]} failed: {done.stderr.strip()}")
+            said = "\n".join(done.stderr.strip().splitlines()[-20:])
+            raise ImageError(f"podman {words[0]} failed: {said}")
         return done.stdout.strip()
 
     def attempt(self, *words: str, values: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,7 +20,7 @@ from packaging.requirements import Requirement
 from scripts.demo.cloudwatch import maximum
 from scripts.image.build import ROOT, Built
 from scripts.image.container import Container, page_status
-from scripts.image.engine import Engine
+from scripts.image.engine import OWNER, Engine
 from scripts.image.limits import judge
 from scripts.image.local import differences, environment, files, free_port
 from scripts.localcluster import LocalCluster
@@ -301,3 +303,15 @@ def test_wrong_settings_end_the_container_with_their_names(
             time.sleep(0.1)
         assert container.state["ExitCode"] == 2
         assert "FLEET_POOL" in container.log()
+
+
+def test_containers_of_a_run_that_was_killed_are_removed_by_the_next(engine: Engine, image: Built) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left, own = (engine.run("create", "--label", f"{OWNER}={pid}", image.name) for pid in (dead.pid, os.getpid()))
+    try:
+        Engine(engine.directory)
+        assert engine.attempt("container", "exists", left).returncode == 1
+        assert engine.attempt("container", "exists", own).returncode == 0
+    finally:
+        engine.attempt("rm", "--force", own)
