@@ -16,7 +16,7 @@ from scripts.image.index import CERTIFICATES, certificates, pip_configuration, p
 from scripts.render import Render
 
 ROOT: Final = Path(__file__).parents[2]
-#: How long an image that nobody uses is kept; an old base also lacks Debian's security updates.
+#: How long an image is kept; an old base also lacks Debian's security updates.
 KEPT: Final = "168h"
 
 
@@ -84,6 +84,8 @@ def build(engine: Engine, render: Render) -> Built:
         ImageError: It cannot be built.
     """
     inputs = render.one("docker:index/image:Image").inputs
+    # Before the build: what is not built anew keeps its age.
+    engine.run("image", "prune", "--all", "--force", "--filter", f"until={KEPT}")
     base = base_image(engine)
     name = f"localhost/service:{image_tag(ROOT, {'BASE': base})}"
     with tempfile.NamedTemporaryFile("w", prefix="pip-", suffix=".conf", dir=engine.directory) as pip:
@@ -96,7 +98,6 @@ def build(engine: Engine, render: Render) -> Built:
             *("--volume", f"{certificates()}:{CERTIFICATES}:ro"),
             str(ROOT / inputs["build"]["context"]),
         )
-    engine.run("image", "prune", "--all", "--force", "--filter", f"until={KEPT}")
     return inspect(engine, name)
 
 
