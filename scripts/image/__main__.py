@@ -52,17 +52,15 @@ def _show_start(engine: Engine, rendered: Render, image: Built) -> None:
     (service,) = (service for service in services(rendered) if service.queue == DEFAULT_QUEUE)
     cluster = LocalCluster(tls=True, username=redis_user_name(rendered), access_string=redis_access_string(rendered))
     with cluster:
-        print(
-            f"{_start(engine, service, image, cluster):8.1f} s from the container's start until {service.name} is ready"
-        )
+        seconds, cpu = _start(engine, service, image, cluster)
+    print(f"{seconds:8.1f} s from the container's start until {service.name} is ready, {cpu:.1f} s of cpu in it")
 
 
-def _start(engine: Engine, service: EcsService, image: Built, cluster: LocalCluster) -> float:
+def _start(engine: Engine, service: EcsService, image: Built, cluster: LocalCluster) -> tuple[float, float]:
     port = free_port()
     values = environment(service, differences(cluster, health_port=port))
-
     with Container(engine, service, image.name, values, files(cluster)) as container:
-        return container.wait_ready(port, PATIENCE)
+        return container.wait_ready(port, PATIENCE), container.cpu_seconds()
 
 
 if __name__ == "__main__":

@@ -108,6 +108,23 @@ class Container:
         """Run a command in it, as its user."""
         return self._engine.attempt("exec", self.name, *words)
 
+    def read(self, path: str) -> str | None:
+        """The content of a file in it; None if there is none."""
+        done = self.execute("cat", path)
+        return done.stdout if done.returncode == 0 else None
+
+    def cpu_seconds(self) -> float:
+        """The processor time that it has used: unlike the clock, it does not depend on what else the machine does.
+
+        Raises:
+            ImageError: The kernel does not count it.
+        """
+        if (old := self.read("/sys/fs/cgroup/cpuacct/cpuacct.usage")) is not None:
+            return int(old) / 1e9
+        if (new := self.read("/sys/fs/cgroup/cpu.stat")) is not None:
+            return int(dict(line.split() for line in new.splitlines())["usage_usec"]) / 1e6
+        raise ImageError("this kernel counts no processor time by control group")
+
     def healthy(self) -> bool:
         """Run the health check of its definition."""
         (definition,) = self.service.task["containerDefinitions"]
@@ -120,7 +137,7 @@ class Container:
 
     def changes(self) -> list[str]:
         """Paths of its root file system that are not as in the image, such as `A /etc/new`."""
-        # Podman itself touches the directory of its hosts, mtab and resolv.conf; a file there would be a line of its own.
+        # Podman touches the directory of its hosts and resolv.conf; a new file there would be a line of its own.
         return [line for line in self._engine.run("diff", self.name).splitlines() if line != "C /etc"]
 
     def stop(self) -> Stopping:

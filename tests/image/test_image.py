@@ -47,11 +47,6 @@ def worker(
     return Container(engine, service, image.name, values, files(redis))
 
 
-def read(container: Container, path: str) -> str | None:
-    done = container.execute("cat", path)
-    return done.stdout if done.returncode == 0 else None
-
-
 def python(engine: Engine, image: Built, code: str, *options: str) -> str:
     """Run Python in the image, without a task definition."""
     words = ("run", "--rm", "--network", "none", "--read-only", image.name, "python", *options, "-c", code)
@@ -129,7 +124,8 @@ def test_a_worker_serves_over_tls_and_ends_with_nothing_lost(
     inspector = BrokerInspector(app.conf.broker_url, app.conf.broker_transport_options)
     with worker(engine, redis, image, service, port) as first:
         seconds = first.wait_ready(port, PATIENCE)
-        say(f"{queue} ({service.environment['FLEET_POOL']}): ready {seconds:.1f} s after its container's start")
+        pool = service.environment["FLEET_POOL"]
+        say(f"{queue} ({pool}): ready {seconds:.1f} s after its container's start, {first.cpu_seconds():.1f} s of cpu")
         assert first.healthy()
         confined(first, service, say)
 
@@ -194,7 +190,7 @@ def confined(container: Container, service: EcsService, say: Say) -> None:
     assert facts["tmp"] == "0o1777"
     assert facts["refused"] == ["Read-only file system"] * 5
     assert facts["allowed"] is None
-    wrong, missing = judge(service.task, lambda path: read(container, path))
+    wrong, missing = judge(service.task, container.read)
     assert wrong == []
     kept = f"all but {', '.join(missing)}: NOT enforced, this kernel has no control group for it" if missing else "all"
     say(f"{service.queue}: limits of cpu and memory that are kept: {kept}")
@@ -244,7 +240,8 @@ def test_the_monitor_publishes_and_ends_at_once(
         values = environment(service, differences(redis, cloudwatch=url))
         with Container(engine, service, image.name, values, files(redis)) as monitor:
             monitor.wait_until(monitor.healthy, "its health", PATIENCE)
-            say(f"monitor: healthy {monitor.age():.1f} s after its container's start")
+            cpu = monitor.cpu_seconds()
+            say(f"monitor: healthy {monitor.age():.1f} s after its container's start, {cpu:.1f} s of cpu")
             dimensions = {fleet.DIMENSION_STACK: "prod", fleet.DIMENSION_QUEUE: "celery"}
             region = service.environment["AWS_REGION"]
             monitor.wait_until(
@@ -271,7 +268,7 @@ def test_memory_above_the_limit_is_killed(
     )
     values = environment(greedy, differences(redis))
     with Container(engine, greedy, image.name, values, files(redis)) as container:
-        _, missing = judge(greedy.task, lambda path: read(container, path))
+        _, missing = judge(greedy.task, container.read)
         if "memory" in missing:
             say("memory: NOT limited, this kernel has no control group for it")
             return
