@@ -61,7 +61,8 @@ def test_the_image_holds_what_is_locked_and_nothing_to_build_with(engine: Engine
                          for d in importlib.metadata.distributions()},
             "tools": [name for name in ("gcc", "cc", "g++", "c++", "clang", "ld", "as", "make", "pip", "pip3", "uv")
                       if shutil.which(name)],
-            "pip": [path for top in ("usr/local", "venv") for path in glob.glob(f"/{top}/**/pip*", recursive=True)],
+            "pip": [path for place in ("/usr/local/**", "/venv/bin", "/venv/lib/*/site-packages")
+                    for path in glob.glob(f"{place}/pip*", recursive=True)],
             "amazon": glob.glob("/etc/ssl/certs/Amazon_Root_CA_1.pem"),
             "version": platform.python_version(),
             "tests": glob.glob("/venv/**/tests", recursive=True),
