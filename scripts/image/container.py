@@ -21,7 +21,7 @@ from scripts.image.engine import OWNER, Engine
 from scripts.image.errors import ImageError
 from scripts.render.services import EcsService
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ class Container:
     @property
     def running(self) -> bool:
         """Whether it has not ended."""
-        return bool(self.state["Running"])
+        # Podman's own `Running` is already false while a container is told to stop.
+        return self.state["Status"] not in {"stopped", "exited"}
 
     def age(self) -> float:
         """Seconds since its first process started."""
