@@ -142,14 +142,16 @@ def test_a_worker_serves_over_tls_and_ends_with_nothing_lost(
         ended = stopping.wait()
         assert ended.exit_code == 0, first.log()
         assert ended.seconds < int(service.environment["FLEET_SHUTDOWN_GRACE"])
-        say(f"{queue}: ended {ended.seconds:.1f} s after SIGTERM, {slots} tasks finished, 5 returned")
         log = first.log()
         assert redis.password not in log
         assert first.changes() == []
     done = wait_count(sent, slots)
     stats = inspector.stats(queue)
     inspector.close()
-    assert (done, stats.depth, stats.leased) == (slots, 5, 0)
+    # Some more may have begun between the signal and the opening of the gate.
+    assert done >= slots
+    assert (done + stats.depth, stats.leased) == (len(sent), 0)
+    say(f"{queue}: ended {ended.seconds:.1f} s after SIGTERM, {done} tasks finished, {stats.depth} returned")
 
     with worker(engine, redis, image, service, next_port) as second:
         second.wait_ready(next_port, PATIENCE)
