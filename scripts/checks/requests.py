@@ -379,7 +379,9 @@ REQUESTS: Final[dict[str, Request]] = {
         "iam",
         "PutRolePolicy",
         plain(
-            drop=("name",), rename={"role": "RoleName", "policy": "PolicyDocument"}, add={"PolicyName": "made-by-pulumi"}
+            drop=("name",),
+            rename={"role": "RoleName", "policy": "PolicyDocument"},
+            add={"PolicyName": "made-by-pulumi"},
         ),
     ),
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": Request(
