@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, Final
 
 from scripts.checks.problem import Checks, Problem, at
@@ -109,25 +109,34 @@ class _Known:
         return None
 
 
-def _watched(render: Render) -> Iterator[Problem]:
-    """Every queue, every service of workers and every Redis node has all of its alarms."""
-    seen: set[tuple[str, str]] = set()
-    for alarm in render.of_type(ALARM):
-        for reading in alarm_readings(alarm):
-            for value in reading.dimensions.values():
-                seen.add((reading.name, value))
+def _watched_queues(render: Render) -> Iterator[Problem]:
+    """Every queue and the service of its workers has all of its alarms."""
+    seen = _seen(render)
     for queue, service in queues(render).items():
-        for metric in _OF_A_QUEUE:
-            if (metric, queue) not in seen:
-                yield at(service, "", f"no alarm looks at {metric} of {queue}")
-        for metric in _OF_A_SERVICE:
-            if (metric, service.inputs["name"]) not in seen:
-                yield at(service, "", f"no alarm looks at {metric} of {service.inputs['name']}")
+        wanted = [(metric, queue) for metric in _OF_A_QUEUE]
+        wanted += [(metric, service.inputs["name"]) for metric in _OF_A_SERVICE]
+        for metric, of in wanted:
+            if (metric, of) not in seen:
+                yield at(service, "", f"no alarm looks at {metric} of {of}")
+
+
+def _watched_nodes(render: Render) -> Iterator[Problem]:
+    """Every Redis node has all of its alarms: there are no metrics of the group."""
+    seen = _seen(render)
     for group in render.of_type(GROUP):
-        for node in nodes(group):
-            for metric in _OF_A_NODE:
-                if (metric, node) not in seen:
-                    yield at(group, "", f"no alarm looks at {metric} of {node}")
+        for node, metric in product(nodes(group), _OF_A_NODE):
+            if (metric, node) not in seen:
+                yield at(group, "", f"no alarm looks at {metric} of {node}")
+
+
+def _seen(render: Render) -> set[tuple[str, str]]:
+    """Return (metric, value of one of its dimensions) for everything that an alarm reads."""
+    return {
+        (reading.name, value)
+        for alarm in render.of_type(ALARM)
+        for reading in alarm_readings(alarm)
+        for value in reading.dimensions.values()
+    }
 
 
 def _silence(render: Render) -> Iterator[Problem]:
@@ -226,7 +235,8 @@ def _shown(render: Render, board: Resource) -> Iterator[Problem]:
 CHECKS: Final[Checks] = {
     "alarms.periods": _periods,
     "alarms.sources": _sources,
-    "alarms.watched": _watched,
+    "alarms.watched-queues": _watched_queues,
+    "alarms.watched-nodes": _watched_nodes,
     "alarms.silence": _silence,
     "alarms.actions": _actions,
     "alarms.events": _events,

@@ -1,4 +1,4 @@
-"""AWS would accept the request: names, types, required parameters, enums, patterns, ranges, as the API's model has them."""
+"""AWS would accept the request: names, types, required parameters, enums, patterns and ranges of the API's model."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from scripts.checks.problem import Checks, Problem, at
@@ -18,6 +18,18 @@ _STATEFUL: Final = (
     "s3/bucket:Bucket",
     "secretsmanager/secret:Secret",
 )
+#: What holds in prod: type, input, whether its value is right, what is wrong otherwise.
+_KEPT: Final[tuple[tuple[str, str, Callable[[Any], bool], str], ...]] = (
+    (GROUP, "finalSnapshotIdentifier", bool, "its end leaves no snapshot"),
+    (GROUP, "snapshotRetentionLimit", bool, "has no snapshots"),
+    ("dynamodb/table:Table", "deletionProtectionEnabled", bool, "AWS may delete it"),
+    ("dynamodb/table:Table", "pointInTimeRecovery", lambda found: found == {"enabled": True}, "cannot be restored"),
+    ("s3/bucket:Bucket", "forceDestroy", lambda found: not found, "its contents go with it"),
+    ("secretsmanager/secret:Secret", "recoveryWindowInDays", lambda found: found != 0, "cannot be restored"),
+    ("ecr/repository:Repository", "forceDelete", lambda found: not found, "its images go with it"),
+)
+#: What a service needs to encrypt and to read again.
+_ENVELOPE: Final = {"kms:Decrypt", "kms:GenerateDataKey*"}
 _RETENTION: Final = frozenset(
     {1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
 )
@@ -31,23 +43,10 @@ def _protected(render: Render) -> Iterator[Problem]:
         for resource in render.of_type(type_):
             if not resource.protect:
                 yield at(resource, "", "Pulumi may delete it")
-    for group in render.of_type(GROUP):
-        if "finalSnapshotIdentifier" not in group.inputs:
-            yield at(group, "finalSnapshotIdentifier", "its end leaves no snapshot")
-        if group.inputs.get("snapshotRetentionLimit", 0) < 1:
-            yield at(group, "snapshotRetentionLimit", "has no snapshots")
-    for table in render.of_type("dynamodb/table:Table"):
-        if not table.inputs.get("deletionProtectionEnabled"):
-            yield at(table, "deletionProtectionEnabled", "AWS may delete it")
-    for bucket in render.of_type("s3/bucket:Bucket"):
-        if bucket.inputs.get("forceDestroy"):
-            yield at(bucket, "forceDestroy", "its contents go with it")
-    for secret in render.of_type("secretsmanager/secret:Secret"):
-        if secret.inputs.get("recoveryWindowInDays", 30) < 7:
-            yield at(secret, "recoveryWindowInDays", "cannot be restored")
-    for repository in render.of_type("ecr/repository:Repository"):
-        if repository.inputs.get("forceDelete"):
-            yield at(repository, "forceDelete", "its images go with it")
+    for type_, key, kept, text in _KEPT:
+        for resource in render.of_type(type_):
+            if not kept(resource.inputs.get(key)):
+                yield at(resource, key, text)
 
 
 def _encrypted(render: Render) -> Iterator[Problem]:
@@ -113,36 +112,39 @@ def _shut(render: Render) -> Iterator[Problem]:
 def _key_policy(render: Render) -> Iterator[Problem]:
     """The services that encrypt without a caller may use the key: the log service, and who writes to the topic."""
     for key in render.of_type(KEY):
-        granted: dict[str, set[str]] = {}
-        for statement in statements(json.loads(key.inputs["policy"])):
-            principal = statement["Principal"]
-            for service in as_list(principal.get("Service", [])) if isinstance(principal, dict) else []:
-                granted.setdefault(service, set()).update(as_list(statement["Action"]))
-        wanted: dict[str, set[str]] = {}
-        if any(key.urn in _key_urns(group) for group in render.of_type(LOG_GROUP)):
-            wanted["logs."] = {"kms:Decrypt", "kms:GenerateDataKey*"}
-        if any(key.urn in _key_urns(topic) for topic in render.of_type("sns/topic:Topic")):
-            wanted["cloudwatch.amazonaws.com"] = {"kms:Decrypt", "kms:GenerateDataKey*"}
-            if render.of_type("cloudwatch/eventRule:EventRule"):
-                wanted["events.amazonaws.com"] = {"kms:Decrypt", "kms:GenerateDataKey*"}
-        for service, actions in wanted.items():
-            has = [acts for name, acts in granted.items() if name.startswith(service)]
-            if not any(actions <= acts for acts in has):
+        users = _services(key.inputs["policy"])
+        wanted = ["logs."] if any(key.urn in _urns(group) for group in render.of_type(LOG_GROUP)) else []
+        if any(key.urn in _urns(topic) for topic in render.of_type("sns/topic:Topic")):
+            wanted += _writers(render)
+        for service in wanted:
+            if not any(actions >= _ENVELOPE for name, actions in users.items() if name.startswith(service)):
                 yield at(key, "policy", f"{service} may not use it")
+
+
+def _topic_policy(render: Render) -> Iterator[Problem]:
+    """Alarms and events may write to the topic."""
     for policy in render.of_type("sns/topicPolicy:TopicPolicy"):
-        writers = {
-            service
-            for statement in statements(json.loads(policy.inputs["policy"]))
-            for service in as_list(statement["Principal"].get("Service", []))
-        }
-        needed = {"cloudwatch.amazonaws.com"}
-        if render.of_type("cloudwatch/eventRule:EventRule"):
-            needed.add("events.amazonaws.com")
-        for service in sorted(needed - writers):
-            yield at(policy, "policy", f"{service} may not publish")
+        for service in _writers(render):
+            if "sns:Publish" not in _services(policy.inputs["policy"]).get(service, ()):
+                yield at(policy, "policy", f"{service} may not publish")
 
 
-def _key_urns(resource: Resource) -> list[str]:
+def _writers(render: Render) -> list[str]:
+    events = ["events.amazonaws.com"] if render.of_type("cloudwatch/eventRule:EventRule") else []
+    return ["cloudwatch.amazonaws.com", *events]
+
+
+def _services(document: str) -> dict[str, set[str]]:
+    """Return service -> what a resource's policy allows it."""
+    found: dict[str, set[str]] = {}
+    for statement in statements(json.loads(document)):
+        principal = statement["Principal"]
+        for service in as_list(principal.get("Service", [])) if isinstance(principal, dict) else []:
+            found.setdefault(service, set()).update(as_list(statement["Action"]))
+    return found
+
+
+def _urns(resource: Resource) -> list[str]:
     return [urn for urns in resource.property_dependencies.values() for urn in urns]
 
 
@@ -167,6 +169,7 @@ CHECKS: Final[Checks] = {
     "data.encrypted": _encrypted,
     "data.shut": _shut,
     "data.key-policy": _key_policy,
+    "data.topic-policy": _topic_policy,
     "data.retention": _retention,
     "data.secret-names": _secrets,
 }

@@ -101,23 +101,27 @@ def _identifiers(render: Render) -> Iterator[Problem]:
                 yield at(resource, key, f"{name!r} is no identifier: at most 40 small letters, digits, single hyphens")
 
 
-def _users(render: Render) -> Iterator[Problem]:
-    """Everybody else is shut out, and the one user can do what the workers do."""
+def _user_groups(render: Render) -> Iterator[Problem]:
+    """A replication group lets in who is in its user group: somebody, but not ElastiCache's own `default`."""
     users = {user.inputs["userId"]: user for user in render.of_type(USER)}
     for group in render.of_type(USER_GROUP):
-        members = []
-        for user_id in group.inputs["userIds"]:
-            if user_id in users:
-                members.append(users[user_id])
-            elif user_id != "default":
-                yield at(group, "userIds", f"there is no user {user_id}")
-        if group.inputs["engine"] == "redis":
-            nobody = [user for user in members if user.inputs["userName"] == "default"]
-            if not nobody or not _shut(nobody[0]):
-                yield at(group, "userIds", "the user `default` must be replaced by one that can do nothing")
-        if not any(not _shut(user) for user in members):
+        members = [users[user_id] for user_id in group.inputs["userIds"] if user_id in users]
+        for user_id in sorted(set(group.inputs["userIds"]) - set(users)):
+            yield at(group, "userIds", f"there is no user {user_id}")
+        nobody = [user for user in members if user.inputs["userName"] == "default"]
+        if group.inputs["engine"] == "redis" and not any(map(_shut, nobody)):
+            yield at(group, "userIds", "the user `default` must be replaced by one that can do nothing")
+        if all(map(_shut, members)):
             yield at(group, "userIds", "nobody can connect")
-    for user in users.values():
+    known = {group.inputs["userGroupId"] for group in render.of_type(USER_GROUP)}
+    for replication in render.of_type(GROUP):
+        if not set(replication.inputs.get("userGroupIds", [])) & known:
+            yield at(replication, "userGroupIds", "no user group guards it")
+
+
+def _access(render: Render) -> Iterator[Problem]:
+    """A user begins with nothing and gets what queues and results need."""
+    for user in render.of_type(USER):
         rules = set(user.inputs["accessString"].lower().split())
         if user.inputs.get("noPasswordRequired"):
             yield at(user, "noPasswordRequired", "anybody is this user")
@@ -129,10 +133,6 @@ def _users(render: Render) -> Iterator[Problem]:
             yield at(user, "accessString", "does not begin with nothing: -@all")
         if not any(rule.startswith("&") for rule in rules):
             yield at(user, "accessString", "names no channels: results would never be announced")
-    for replication in render.of_type(GROUP):
-        known = {group.inputs["userGroupId"] for group in render.of_type(USER_GROUP)}
-        if not set(replication.inputs.get("userGroupIds", [])) & known:
-            yield at(replication, "userGroupIds", "no user group guards it")
 
 
 def _shut(user: Resource) -> bool:
@@ -203,7 +203,8 @@ CHECKS: Final[Checks] = {
     "elasticache.parameters": _parameters,
     "elasticache.engine": _engine,
     "elasticache.identifiers": _identifiers,
-    "elasticache.users": _users,
+    "elasticache.user-groups": _user_groups,
+    "elasticache.access": _access,
     "elasticache.iam": _iam,
     "elasticache.passwords": _passwords,
     "elasticache.logs": _logs,

@@ -33,7 +33,9 @@ def extract(wheel: Path) -> dict[str, Any]:
         ValueError: If the wheel holds no schema.
     """
     types = _types(wheel)
-    version, resources, blocks = "", {}, {}
+    version = ""
+    resources: dict[str, str] = {}
+    blocks: dict[str, dict[str, list[Any]]] = {}
     wanted = [name for name in types if name.endswith("Config") and _is_resource(types[name])]
     while wanted:
         name = wanted.pop()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
-import parliament
+import parliament  # type: ignore[import-untyped] # carries no types
 
 from scripts.checks.problem import Checks, Problem, at
 from scripts.checks.views import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_network
+from itertools import combinations
 from typing import Final
 
 from scripts.checks.problem import Checks, Problem, at
@@ -85,31 +86,36 @@ def _public_tables(render: Render) -> set[str]:
     return {route.inputs["routeTableId"] for route in render.of_type("ec2/route:Route") if "gatewayId" in route.inputs}
 
 
-def _subnets(render: Render) -> Iterator[Problem]:
-    """Tasks and Redis live in private subnets that do not overlap, in several zones."""
-    public = {
+def _private(render: Render) -> Iterator[Problem]:
+    """Tasks and Redis live where no route leads to an internet gateway."""
+    public = _public_subnets(render)
+    homes = [(service, service.inputs["networkConfiguration"]["subnets"]) for service in render.of_type(SERVICE)]
+    homes += [(group, group.inputs["subnetIds"]) for group in render.of_type("elasticache/subnetGroup:SubnetGroup")]
+    for resource, subnets in homes:
+        for subnet in subnets:
+            if subnet in public:
+                yield at(resource, "subnets", f"{subnet} is public")
+
+
+def _public_subnets(render: Render) -> set[str]:
+    return {
         association.inputs["subnetId"]
         for association in render.of_type("RouteTableAssociation")
         if association.inputs["routeTableId"] in _public_tables(render)
     }
-    for service in render.of_type(SERVICE):
-        for subnet in service.inputs["networkConfiguration"]["subnets"]:
-            if subnet in public:
-                yield at(service, "networkConfiguration.subnets", f"{subnet} is public")
-    for group in render.of_type("elasticache/subnetGroup:SubnetGroup"):
-        for subnet in group.inputs["subnetIds"]:
-            if subnet in public:
-                yield at(group, "subnetIds", f"{subnet} is public")
+
+
+def _subnets(render: Render) -> Iterator[Problem]:
+    """Subnets do not overlap, give no public addresses away, and lie in several zones."""
     subnets = render.of_type("ec2/subnet:Subnet")
     for subnet in subnets:
         if subnet.inputs.get("mapPublicIpOnLaunch"):
             yield at(subnet, "mapPublicIpOnLaunch", "gives public addresses away")
-    for index, one in enumerate(subnets):
-        for two in subnets[index + 1 :]:
-            if ip_network(one.inputs["cidrBlock"]).overlaps(ip_network(two.inputs["cidrBlock"])):
-                yield at(two, "cidrBlock", f"overlaps {one.name}")
-    private = {subnet.inputs["availabilityZone"] for subnet in subnets if f"{subnet.name}-id" not in public}
-    if subnets and len(private) < 2:
+    for one, two in combinations(subnets, 2):
+        if ip_network(one.inputs["cidrBlock"]).overlaps(ip_network(two.inputs["cidrBlock"])):
+            yield at(two, "cidrBlock", f"overlaps {one.name}")
+    private = [subnet for subnet in subnets if f"{subnet.name}-id" not in _public_subnets(render)]
+    if private and len({subnet.inputs["availabilityZone"] for subnet in private}) < 2:
         yield Problem("network", "the private subnets lie in one zone")
 
 
@@ -143,6 +149,7 @@ CHECKS: Final[Checks] = {
     "network.open": _open,
     "network.redis": _redis,
     "network.gateways": _gateways,
+    "network.private": _private,
     "network.subnets": _subnets,
     "network.default-group": _default_group,
     "network.flow-log": _flow_log,

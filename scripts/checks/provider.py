@@ -128,26 +128,18 @@ def _attribute(kind: str, block: dict[str, Any], key: str) -> str | None:
 def _value(resource: Resource, kind: str, attribute: str, wanted: str, value: Any, path: str) -> Iterator[Problem]:
     if (kind, attribute) in _ONE_AT_MOST:
         wanted = wanted.removeprefix("list ")
-    if wanted.startswith("list "):
-        if not isinstance(value, list):
-            yield at(resource, path, f"{value!r} is not a list")
-            return
-        for index, inner in enumerate(value):
-            yield from _value(resource, kind, attribute, wanted.removeprefix("list "), inner, f"{path}[{index}]")
-    elif wanted.startswith("map "):
-        if not isinstance(value, dict):
-            yield at(resource, path, f"{value!r} is not a mapping")
-            return
-        for key, inner in value.items():
-            yield from _value(resource, kind, attribute, wanted.removeprefix("map "), inner, f"{path}.{key}")
-    elif wanted in schema()["blocks"]:
-        # A block of which the provider takes one at most stands without a list.
-        if not isinstance(value, dict):
-            yield at(resource, path, f"{value!r} is not one block of {wanted.rpartition('.')[2]}")
-            return
+    shape, _, inner = wanted.partition(" ")
+    if shape == "list" and isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from _value(resource, kind, attribute, inner, entry, f"{path}[{index}]")
+    elif shape == "map" and isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _value(resource, kind, attribute, inner, entry, f"{path}.{key}")
+    # A block of which the provider takes one at most stands without a list.
+    elif wanted in schema()["blocks"] and isinstance(value, dict):
         yield from _block(resource, kind, wanted, value, path)
     elif not _is(wanted, value) and not (isinstance(value, bool) and (kind, attribute) in _TRUE_OR_FALSE_AS_TEXT):
-        yield at(resource, path, f"{value!r} is not a {wanted}")
+        yield at(resource, path, f"{value!r} is not a {'list' if shape == 'list' else wanted.rpartition('.')[2]}")
 
 
 def _is(wanted: str, value: Any) -> bool:

@@ -17,21 +17,23 @@ _INFINITY: Final = float("inf")
 
 def _targets(render: Render) -> Iterator[Problem]:
     """A target is a service that exists, with bounds that leave room."""
-    services = {service.inputs["name"]: service for service in render.of_type(SERVICE)}
-    clusters = {cluster.inputs["name"] for cluster in render.of_type("ecs/cluster:Cluster")}
+    cluster = render.of_type("ecs/cluster:Cluster")[0].inputs["name"]
+    services = {f"service/{cluster}/{found.inputs['name']}": found for found in render.of_type(SERVICE)}
     for target in render.of_type(TARGET):
         inputs = target.inputs
-        kind, cluster, name = (inputs["resourceId"].split("/") + ["", ""])[:3]
-        if kind != "service" or cluster not in clusters or name not in services:
-            yield at(target, "resourceId", f"{inputs['resourceId']} is not service/<cluster>/<service>")
-            continue
-        if inputs["minCapacity"] > inputs["maxCapacity"]:
-            yield at(target, "minCapacity", f"{inputs['minCapacity']} is more than {inputs['maxCapacity']}")
-        if inputs["minCapacity"] < 1:
+        low, high = inputs["minCapacity"], inputs["maxCapacity"]
+        if low > high:
+            yield at(target, "minCapacity", f"{low} is more than maxCapacity {high}")
+        if low < 1:
             yield at(target, "minCapacity", "0 tasks never start again: depth per task does not move")
-        desired = services[name].inputs["desiredCount"]
-        if not inputs["minCapacity"] <= desired <= inputs["maxCapacity"]:
-            yield at(target, "minCapacity", f"the service starts with {desired} tasks, outside of its bounds")
+        if inputs["resourceId"] not in services:
+            yield at(target, "resourceId", f"{inputs['resourceId']} is not service/<cluster>/<service>")
+        elif not low <= services[inputs["resourceId"]].inputs["desiredCount"] <= high:
+            yield at(target, "minCapacity", "the service starts with a number of tasks outside of the bounds")
+
+
+def _targeted(render: Render) -> Iterator[Problem]:
+    """What moves a number of tasks moves that of a target, within bounds."""
     scheduled = render.of_type("appautoscaling/scheduledAction:ScheduledAction")
     for action in scheduled:
         bounds = action.inputs["scalableTargetAction"]
@@ -164,6 +166,7 @@ def _fast_out(render: Render) -> Iterator[Problem]:
 
 CHECKS: Final[Checks] = {
     "scaling.targets": _targets,
+    "scaling.targeted": _targeted,
     "scaling.steps": _steps,
     "scaling.tracking": _tracking,
     "scaling.one-way-in": _one_way_in,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import pulumi
 
@@ -19,7 +18,7 @@ _WARM: Final = "scripts.render.warm"
 
 
 class RenderPool:
-    """Renders in the background; a context manager.
+    """Renders in the background until it is closed.
 
     A render runs in a fork of a process that has rendered before, so that it neither pays for the imports (most of
     the time of a single render) nor meets what another render left behind.
@@ -37,13 +36,7 @@ class RenderPool:
         """Queue a render; arguments and errors are those of `scripts.render.render`."""
         return self._executor.submit(_render, stack, overrides, preview)
 
-    def __enter__(self) -> Self:
-        """Return the pool."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Drop what has not begun, and wait for the rest."""
         self._executor.shutdown(cancel_futures=True)
 
