@@ -130,10 +130,12 @@ def _watched_nodes(render: Render) -> Iterator[Problem]:
 
 
 def _seen(render: Render) -> set[tuple[str, str]]:
-    """Return (metric, value of one of its dimensions) for everything that an alarm reads."""
+    """Return (metric, value of one of its dimensions) for everything that an alarm reads which tells people."""
+    told = _topics(render)
     return {
         (reading.name, value)
         for alarm in render.of_type(ALARM)
+        if told & set(alarm.property_dependencies.get("alarmActions", []))
         for reading in alarm_readings(alarm)
         for value in reading.dimensions.values()
     }
@@ -159,8 +161,7 @@ def _silence(render: Render) -> Iterator[Problem]:
 
 def _actions(render: Render) -> Iterator[Problem]:
     """An alarm tells people or scales, and has a description."""
-    told = {topic.urn for topic in render.of_type(TOPIC)}
-    told |= {policy.urn for policy in render.of_type("sns/topicPolicy:TopicPolicy")}
+    told = _topics(render)
     scaling = {policy.urn for policy in render.of_type(POLICY)}
     for alarm in render.of_type(ALARM):
         if not set(alarm.property_dependencies.get("alarmActions", [])) & (told | scaling):
@@ -169,6 +170,11 @@ def _actions(render: Render) -> Iterator[Problem]:
             yield at(alarm, "actionsEnabled", "nothing happens")
         if not alarm.inputs.get("alarmDescription"):
             yield at(alarm, "alarmDescription", "says nothing to whoever is on call")
+
+
+def _topics(render: Render) -> set[str]:
+    """Return the URNs through which a topic's ARN reaches an alarm."""
+    return {r.urn for type_ in (TOPIC, "sns/topicPolicy:TopicPolicy") for r in render.of_type(type_)}
 
 
 def _events(render: Render) -> Iterator[Problem]:

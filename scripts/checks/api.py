@@ -21,7 +21,7 @@ def _requests(render: Render) -> Iterator[Problem]:
             continue
         try:
             parameters = request.build(resource.inputs)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             yield at(resource, "", f"no {request.operation} can be made of it: {error!r}")
             continue
         for text in problems(request.service, request.operation, parameters):

@@ -1,6 +1,6 @@
 """Every input is known to the provider: its name, its type, what is required, how it nests.
 
-Pulumi's engine would ask the provider during a preview; here the schema answers that `scripts.checks.extract` made.
+Pulumi's engine would ask the provider during a preview; here the schema answers that `scripts.schema` made.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class SchemaMissingError(Exception):
 
 @cache
 def schema() -> dict[str, Any]:
-    """Return the provider's schema; see `scripts.checks.extract.extract`.
+    """Return the provider's schema; see `scripts.schema`.
 
     Raises:
         SchemaMissingError: Says how to get it.

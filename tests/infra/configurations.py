@@ -34,7 +34,7 @@ CONFIGURATIONS: Final[dict[str, Configuration]] = {
             "redis": {"nodeType": "cache.t4g.micro", "shards": 1, "replicas": 1, "snapshotDays": 0},
             "letters": {"days": 1},
             "logs": {"retentionDays": 1},
-            "queues": {name: _SMALLEST for name in _QUEUES},
+            "queues": dict.fromkeys(_QUEUES, _SMALLEST),
         },
     ),
     "widest": Configuration(

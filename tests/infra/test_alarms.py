@@ -7,11 +7,12 @@ from fnmatch import fnmatchcase
 from itertools import combinations
 from typing import Any
 
+from scripts.checks.aws_model import problems
+
 from infra.plan.names import redis_nodes
 from scripts.render import Render
 from scripts.render.services import services
 from service import fleet
-from tests.infra.aws_model import problems
 
 PUBLISHED = {value for name, value in vars(fleet).items() if name.startswith("METRIC_") and isinstance(value, str)}
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from scripts.checks.aws_model import pascal, problems
+
 from scripts.render import Render
 from scripts.render.services import services
 from service import fleet
 from tests.deadletters.tables import TABLE
-from tests.infra.aws_model import pascal, problems
 
 
 def grants(render: Render, service: str) -> dict[str, dict[str, Any]]:

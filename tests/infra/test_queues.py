@@ -15,7 +15,7 @@ from scripts.render.services import services
 from service import fleet, queues
 from service.rediscluster.options import MAX_PARTITIONS
 from service.settings import load_settings
-from tests.infra.aws_model import pascal, problems
+from scripts.checks.aws_model import pascal, problems
 
 NEW = "reports_queue"
 OFF = "monitoring_queue"

@@ -10,7 +10,7 @@ from infra.plan.names import redis_nodes
 from scripts.render import Render
 from scripts.render.services import redis_access_string, redis_user_name, services
 from service.fleet import BROKER_ACCESS_STRING, REDIS_ACCESS_STRING, RESULT_ACCESS_STRING
-from tests.infra.aws_model import pascal, problems
+from scripts.checks.aws_model import pascal, problems
 
 
 def test_shards_replicas_and_failover(stack: Render) -> None:

@@ -15,7 +15,7 @@ from scripts.render.render import Resource
 from scripts.render.services import services
 from service.fleet import BROKER_ACCESS_STRING, RESULT_ACCESS_STRING
 from service.settings import load_settings
-from tests.infra.aws_model import pascal, problems
+from scripts.checks.aws_model import pascal, problems
 
 GROUP = "elasticache/replicationGroup:ReplicationGroup"
 USER = "elasticache/user:User"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from scripts.checks.aws_model import pascal, problems
+
 from scripts.render import Render, Resource
 from scripts.render.services import services
 from service.fleet import (
@@ -17,7 +19,6 @@ from service.fleet import (
     METRIC_PERIOD,
     QUEUES,
 )
-from tests.infra.aws_model import pascal, problems
 
 
 def short(queue: str) -> str:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from scripts.checks.aws_model import problems
 
 from infra.plan.container import secret_arn
 from infra.plan.deployment import running_limit
@@ -13,7 +14,6 @@ from infra.plan.fargate import SIZES
 from scripts.render import Render, Resource, render
 from scripts.render.services import services
 from service.fleet import DEAD_LETTER_QUEUE, METRIC_NAMESPACE, QUEUES
-from tests.infra.aws_model import problems
 
 ALL = (*QUEUES, DEAD_LETTER_QUEUE)
 

@@ -1,8 +1,8 @@
 """Extracts the AWS provider's schema from the bindings of another language, the only place where PyPI has it.
 
-`python -m scripts.checks.extract WHEEL FILE` reads the wheel of cdktn-provider-aws, whose archive in the archive
+`python -m scripts.schema WHEEL FILE` reads the wheel of cdktn-provider-aws, whose archive in the archive
 describes every resource of the Terraform provider that pulumi-aws is a bridge to, and writes FILE, which
-`scripts.checks.provider_schema` reads. It takes about ten seconds and 1 GB of memory once.
+`scripts.checks.provider` reads. It takes about ten seconds and 1 GB of memory once.
 """
 
 from __future__ import annotations
