@@ -42,6 +42,7 @@ UNKNOWN: Final[dict[str, str]] = {}
 
 #: Where a document hangs decides what it is about: these name no resource, or only themselves.
 _OWN_RESOURCE: Final = (
+    "ec2/vpcEndpoint:VpcEndpoint",
     "kms/key:Key",
     "secretsmanager/secretPolicy:SecretPolicy",
     "ecr/repositoryPolicy:RepositoryPolicy",

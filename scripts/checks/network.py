@@ -15,6 +15,9 @@ SECURITY_GROUP: Final = "ec2/securityGroup:SecurityGroup"
 INGRESS: Final = "vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 EGRESS: Final = "vpc/securityGroupEgressRule:SecurityGroupEgressRule"
 VPC: Final = "ec2/vpc:Vpc"
+ENDPOINT: Final = "ec2/vpcEndpoint:VpcEndpoint"
+#: AWS' APIs that a task needs to start (image, secrets), log and publish metrics.
+_CALLED: Final = ("ecr.api", "ecr.dkr", "logs", "monitoring", "secretsmanager")
 _PEERS: Final = frozenset({"cidrIpv4", "cidrIpv6", "prefixListId", "referencedSecurityGroupId"})
 _EVERYBODY: Final = ("0.0.0.0/0", "::/0")
 
@@ -74,12 +77,29 @@ def _gateways(render: Render) -> Iterator[Problem]:
         return
     for service in ("s3", "dynamodb"):
         served: set[str] = set()
-        for endpoint in render.of_type("ec2/vpcEndpoint:VpcEndpoint"):
+        for endpoint in render.of_type(ENDPOINT):
             inputs = endpoint.inputs
             if inputs["serviceName"].endswith(f".{service}") and inputs.get("vpcEndpointType") == "Gateway":
                 served |= set(inputs.get("routeTableIds", []))
         if tables - served:
             yield Problem("network", f"no gateway endpoint of {service} for {', '.join(sorted(tables - served))}")
+
+
+def _way_out(render: Render) -> Iterator[Problem]:
+    """Without NAT, tasks reach what they start, log and publish with through interface endpoints, by its usual name."""
+    if not render.of_type(VPC) or render.of_type("ec2/natGateway:NatGateway"):
+        return
+    homes = {
+        subnet for service in render.of_type(SERVICE) for subnet in service.inputs["networkConfiguration"]["subnets"]
+    }
+    for name in _CALLED:
+        found = [
+            endpoint.inputs
+            for endpoint in render.of_type(ENDPOINT)
+            if endpoint.inputs["serviceName"].endswith(f".{name}") and endpoint.inputs.get("privateDnsEnabled")
+        ]
+        if not any(homes <= set(inputs.get("subnetIds", [])) for inputs in found):
+            yield Problem("network", f"without NAT nothing leads to {name}")
 
 
 def _public_tables(render: Render) -> set[str]:
@@ -149,6 +169,7 @@ CHECKS: Final[Checks] = {
     "network.open": _open,
     "network.redis": _redis,
     "network.gateways": _gateways,
+    "network.way-out": _way_out,
     "network.private": _private,
     "network.subnets": _subnets,
     "network.default-group": _default_group,

@@ -317,6 +317,7 @@ REQUESTS: Final[dict[str, Request]] = {
         ),
     ),
     "aws:ec2/natGateway:NatGateway": Request("ec2", "CreateNatGateway", plain()),
+    "aws:ec2/networkAcl:NetworkAcl": Request("ec2", "CreateNetworkAcl", _wrapped(VpcId="vpcId")),
     "aws:ec2/route:Route": Request("ec2", "CreateRoute", plain()),
     "aws:ec2/routeTable:RouteTable": Request("ec2", "CreateRouteTable", plain()),
     "aws:ec2/routeTableAssociation:RouteTableAssociation": Request("ec2", "AssociateRouteTable", plain()),

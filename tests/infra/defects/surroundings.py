@@ -119,6 +119,9 @@ NETWORK: Final[dict[str, Defect]] = {
     "a gateway endpoint that one zone does not use": defect(
         "network.gateways", put(ENDPOINT, "s3", "routeTableIds", ["private-1-id", "private-2-id"])
     ),
+    "neither NAT nor endpoints": defect(
+        "network.way-out", *(drop("ec2/natGateway:NatGateway", f"nat-{number}") for number in (1, 2, 3))
+    ),
     "all ports open": defect("network.rules", _all_ports),
     "a range of ports open": defect("network.rules", put(EGRESS, "tasks-to-s3", "toPort", 65535)),
     "another port open to everybody": defect("network.open", _ports(25)),
