@@ -131,8 +131,13 @@ def _access(render: Render) -> Iterator[Problem]:
             yield at(user, "accessString", f"allows {', '.join(sorted(found))}")
         if "-@all" not in rules:
             yield at(user, "accessString", "does not begin with nothing: -@all")
-        if not any(rule.startswith("&") for rule in rules):
-            yield at(user, "accessString", "names no channels: results would never be announced")
+
+
+def _channels(render: Render) -> Iterator[Problem]:
+    """Whoever waits for results listens on channels, which are shut unless a user names them."""
+    users = render.of_type(USER)
+    if not any(rule.startswith("&") for user in users for rule in user.inputs["accessString"].split()):
+        yield from (at(user, "accessString", "no user names channels: no result is announced") for user in users[:1])
 
 
 def _shut(user: Resource) -> bool:
@@ -205,6 +210,7 @@ CHECKS: Final[Checks] = {
     "elasticache.identifiers": _identifiers,
     "elasticache.user-groups": _user_groups,
     "elasticache.access": _access,
+    "elasticache.channels": _channels,
     "elasticache.iam": _iam,
     "elasticache.passwords": _passwords,
     "elasticache.logs": _logs,

@@ -87,7 +87,7 @@ DEFECTS: Final[dict[str, Defect]] = {
     "the workers may administer": defect(
         "elasticache.access", put(USER, "workers", "accessString", "on ~* &* -@all +@admin")
     ),
-    "no channels": defect("elasticache.access", put(USER, "workers", "accessString", "on ~* -@all +get")),
+    "no channels": defect("elasticache.channels", put(USER, "workers", "accessString", "on ~* -@all +get")),
     "a user without a password": defect("elasticache.access", put(USER, "workers", "noPasswordRequired", True)),
     "IAM user called otherwise than his id": defect(
         "elasticache.iam",
