@@ -31,9 +31,11 @@ _RENAMED: Final = {
     ("cloudwatch_metric_alarm", "metric_queries"): "metric_query",
     ("sns_topic_subscription", "topic"): "topic_arn",
 }
-#: Text in Terraform, so that it can be left open; the bridge takes true and false.
-_TRUE_OR_FALSE_AS_TEXT: Final = frozenset(
+#: Text in Terraform, so that it can be left open; the bridge takes what it stands for.
+_TYPED_BY_THE_BRIDGE: Final = frozenset(
     {
+        ("appautoscaling_scheduled_action", "max_capacity"),
+        ("appautoscaling_scheduled_action", "min_capacity"),
         ("elasticache_replication_group", "at_rest_encryption_enabled"),
         ("elasticache_replication_group", "auto_minor_version_upgrade"),
     }
@@ -138,7 +140,7 @@ def _value(resource: Resource, kind: str, attribute: str, wanted: str, value: An
     # A block of which the provider takes one at most stands without a list.
     elif wanted in schema()["blocks"] and isinstance(value, dict):
         yield from _block(resource, kind, wanted, value, path)
-    elif not _is(wanted, value) and not (isinstance(value, bool) and (kind, attribute) in _TRUE_OR_FALSE_AS_TEXT):
+    elif not _is(wanted, value) and not (isinstance(value, int) and (kind, attribute) in _TYPED_BY_THE_BRIDGE):
         yield at(resource, path, f"{value!r} is not a {'list' if shape == 'list' else wanted.rpartition('.')[2]}")
 
 
