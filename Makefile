@@ -1,7 +1,7 @@
 # Everything runs in .venv, which scripts/setup.sh keeps up to date with the locks in requirements/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster test verify conformance chaos bench capacity image lint render preview lock clean
+.PHONY: help demo cluster test verify conformance chaos bench capacity image lint render preview check lock clean
 
 PYTHON_BIN := .venv/bin/python
 STACKS := $(patsubst Pulumi.%.yaml,%,$(notdir $(wildcard Pulumi.*.yaml infra/Pulumi.*.yaml)))
@@ -22,11 +22,11 @@ cluster: ## Start a Redis Cluster of 3 primaries and 3 replicas in the foregroun
 	@$(PYTHON_BIN) -m scripts.localcluster $(if $(TLS),--tls)
 
 test: ## Run the tests (ARGS are pytest's)
-	@scripts/setup.sh --redis dev
+	@scripts/setup.sh --redis dev schema
 	@$(PYTHON_BIN) -m pytest -n 4 --dist loadfile $(ARGS)
 
 verify: ## Run the slow proofs (ARGS are pytest's)
-	@scripts/setup.sh --redis --chaos --image dev
+	@scripts/setup.sh --redis --chaos --image dev schema
 	@$(PYTHON_BIN) -m pytest -m slow $(ARGS)
 
 conformance: ## Run Celery's and kombu's own integration suites on a cluster (STOCK=1 on a single Redis, JOBS=2)
@@ -68,6 +68,11 @@ preview: ## Show what a stack consists of, without an AWS account (STACK=prod)
 	$(require_stack)
 	@scripts/setup.sh infra
 	@$(PYTHON_BIN) -m scripts.preview $(STACK)
+
+check: ## Check what a stack would deploy, without an AWS account (STACK=prod)
+	$(require_stack)
+	@scripts/setup.sh service infra checks schema
+	@$(PYTHON_BIN) -m scripts.checks $(STACK)
 
 lock: ## Lock the requirements again, newest versions that fit (commit the result)
 	@scripts/setup.sh dev

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Prepares .venv for make: setup.sh [--redis] [--chaos] [--image] SET…   (SET: service, infra, local, conformance or dev)
+# Prepares .venv for make: setup.sh [--redis] [--chaos] [--image] SET…
+# SET: service, infra, local, checks, conformance or dev; schema for the AWS provider's schema, which is no package.
 # Installs only what changed since the last time. Speaks on stderr, so that a program's stdout stays its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -82,13 +83,26 @@ require_image() { # what builds and runs the image, without a daemon
 
 install() { # SET: its locked requirements, unless they are there
     local lock=requirements/$1.txt stamp=$venv/installed-$1
-    [ -f "$lock" ] || fail "there is no $lock: choose service, infra, local, conformance or dev."
+    [ -f "$lock" ] || fail "there is no $lock: choose service, infra, local, checks, schema, conformance or dev."
     cmp -s "$lock" "$stamp" && return
     say "installing $lock"
     # Byte code comes with the first import: compiling all of pulumi_aws takes minutes.
     "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-compile --require-hashes -r "$lock" ||
         fail "pip could not install $lock: see its message above."
     cp "$lock" "$stamp"
+}
+
+extract_schema() { # from a wheel of 70 MB, of which 3 MB are kept and nothing is installed
+    local lock=requirements/schema.txt stamp=$venv/installed-schema schema=$venv/aws-provider-schema.json wheels
+    if [ -f "$schema" ] && cat "$lock" scripts/schema/__main__.py | cmp -s - "$stamp"; then return; fi
+    say "fetching the AWS provider's schema"
+    wheels=$(mktemp -d)
+    "$venv/bin/python" -m pip download -qq --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
+        --dest "$wheels" -r "$lock" || fail "pip could not fetch $lock: see its message above."
+    "$venv/bin/python" -m scripts.schema "$wheels"/*.whl "$schema" ||
+        fail "the AWS provider's schema could not be read: see the message above."
+    rm -r "$wheels"
+    cat "$lock" scripts/schema/__main__.py >"$stamp"
 }
 
 # Two makes at once take turns.
@@ -113,5 +127,5 @@ if ! "$venv/bin/python" -c '' 2>/dev/null; then
     "$python" -m venv --clear "$venv" || fail "$python could not create $venv."
 fi
 for set in "$@"; do
-    install "$set"
+    if [ "$set" = schema ]; then extract_schema; else install "$set"; fi
 done

@@ -18,11 +18,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.render", description=__doc__)
     parser.add_argument("stack")
     parser.add_argument("--config", type=json.loads, help="JSON laid over the stack's celery-fleet:fleet")
+    parser.add_argument("--preview", action="store_true", help="as a first preview sees it: nothing exists yet")
     args = parser.parse_args()
     # A reader that has seen enough (`| head`) ends the program quietly.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        document = run(args.stack, args.config)
+        document = run(args.stack, args.config, args.preview)
     except (ProjectError, pulumi.RunError) as error:
         print(error, file=sys.stderr)
         return 2

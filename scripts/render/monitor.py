@@ -48,10 +48,11 @@ class _Answers(mocks.Mocks):
 class RecordingMonitor(mocks.MockMonitor):
     """A `MockMonitor` that keeps each request as the program sent it, and marks secret outputs as the provider does."""
 
-    def __init__(self) -> None:
-        """Start with an empty recording."""
+    def __init__(self, preview: bool = False) -> None:
+        """Start with an empty recording; in a preview nothing is created, so no output of a resource is known."""
         super().__init__(_Answers())
         self.recording = Recording()
+        self._preview = preview
 
     def features(self) -> set[int]:
         """Return what the monitor can do, as the engine would tell the SDK."""
@@ -101,6 +102,8 @@ class RecordingMonitor(mocks.MockMonitor):
                 "retainOnDelete": request.retainOnDelete,
             }
         )
+        if self._preview:
+            return resource_pb2.RegisterResourceResponse(urn=urn)
         base: Any = super()  # the SDK's mocks carry no types
         response = base.RegisterResource(request)
         for name in set(request.additionalSecretOutputs) & set(response.object.fields):

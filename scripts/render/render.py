@@ -101,12 +101,13 @@ def parse(document: Mapping[str, Any]) -> Render:
     )
 
 
-def render(stack: str, config_overrides: Mapping[str, Any] | None = None) -> Render:
+def render(stack: str, config_overrides: Mapping[str, Any] | None = None, preview: bool = False) -> Render:
     """Render a stack in a process of its own (about 3 s).
 
     Args:
         stack: The stack's name.
         config_overrides: Laid over the stack file's `celery-fleet:fleet`.
+        preview: As a first preview sees it: nothing exists yet, and inputs that depend on AWS' answers are unknown.
 
     Raises:
         RenderError: If the stack is unknown or its configuration is wrong.
@@ -114,6 +115,8 @@ def render(stack: str, config_overrides: Mapping[str, Any] | None = None) -> Ren
     command = [sys.executable, "-m", "scripts.render", stack]
     if config_overrides is not None:
         command += ["--config", json.dumps(config_overrides)]
+    if preview:
+        command.append("--preview")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RenderError(done.stderr.strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import runpy
 from collections.abc import Mapping
@@ -16,8 +17,13 @@ from scripts.render.monitor import RecordingMonitor
 from scripts.render.project import ROOT, project, stack_config
 
 
-def run(stack: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def run(stack: str, overrides: Mapping[str, Any] | None = None, preview: bool = False) -> dict[str, Any]:
     """Run the program and return the render as a document; see `scripts.render.Render`.
+
+    Args:
+        stack: The stack's name.
+        overrides: Laid over the stack file's `celery-fleet:fleet`.
+        preview: As the first `pulumi preview` runs it: nothing exists, and what AWS decides is unknown.
 
     Raises:
         UnknownStackError: If the stack has no file.
@@ -27,7 +33,7 @@ def run(stack: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any
     # The SDK reports a failed program through this logger, too; the exception says the same.
     logging.getLogger("pulumi").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    monitor = RecordingMonitor()
+    monitor = RecordingMonitor(preview)
     settings.configure(
         mocks.MockSettings(
             monitor=monitor,
@@ -36,17 +42,21 @@ def run(stack: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any
             project=project()["name"],
             stack=stack,
             organization="organization",
-            dry_run=False,
+            dry_run=preview,
             callbacks=None,
         )
     )
     pulumi_config.set_all_config(values, secret)
+    # The SDK makes some hundred thousand small objects that all live until the end; looking for garbage among them
+    # would double the time.
+    gc.disable()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(run_in_stack(_program))
     finally:
         loop.close()
+        gc.enable()
     recording = monitor.recording
     return {
         "stack": stack,

@@ -74,19 +74,6 @@ def test_tasks_go_out_over_tls_or_to_redis_alone(stack: Render) -> None:
         assert len({"cidrIpv4", "prefixListId", "referencedSecurityGroupId"} & set(rule.inputs)) == 1
 
 
-def test_rules_are_described_and_the_default_group_is_empty(stack: Render) -> None:
-    rules = [*stack.of_type("SecurityGroupEgressRule"), *stack.of_type("SecurityGroupIngressRule")]
-    assert all(rule.inputs["description"] for rule in rules)
-    assert stack.one("DefaultSecurityGroup").inputs["ingress"] == []
-    assert stack.one("DefaultSecurityGroup").inputs["egress"] == []
-
-
-def test_flow_log_can_be_written(stack: Render) -> None:
-    flow = stack.one("FlowLog")
-    assert flow.inputs["trafficType"] == "ALL"
-    assert any(urn.endswith("rolePolicy:RolePolicy::flow") for urn in flow.dependencies)
-
-
 def test_the_private_subnets_let_in_their_own_network_and_answers(stack: Render) -> None:
     acl = stack.one("networkAcl:NetworkAcl").inputs
     private = {f"{s.name}-id" for s in stack.of_type("ec2/subnet:Subnet") if s.name.startswith("private")}

@@ -10,12 +10,12 @@ import pytest
 
 from infra import config
 from infra.plan.deployment import running_limit
+from scripts.checks.aws_model import pascal, problems
 from scripts.render import Render, render
 from scripts.render.services import services
 from service import fleet, queues
 from service.rediscluster.options import MAX_PARTITIONS
 from service.settings import load_settings
-from tests.infra.aws_model import pascal, problems
 
 NEW = "reports_queue"
 OFF = "monitoring_queue"

@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from infra.plan.names import redis_nodes
 from scripts.render import Render
 from scripts.render.services import redis_access_string, redis_user_name, services
 from service.fleet import BROKER_ACCESS_STRING, REDIS_ACCESS_STRING, RESULT_ACCESS_STRING
-from tests.infra.aws_model import pascal, problems
 
 
-def test_shards_replicas_and_failover(stack: Render) -> None:
+def test_shards_and_replicas(stack: Render) -> None:
     group = stack.one("ReplicationGroup").inputs
     assert (group["numNodeGroups"], group["replicasPerNodeGroup"]) == (3, 1)
-    assert group["automaticFailoverEnabled"] is group["multiAzEnabled"] is True
-    assert "numCacheClusters" not in group, "excludes numNodeGroups"
-    assert len(redis_nodes("g", 3, 1)) == 6
-
-
-def test_nothing_queued_is_evicted(stack: Render) -> None:
-    parameters = stack.one("elasticache/parameterGroup:ParameterGroup")
-    values = {entry["name"]: entry["value"] for entry in parameters.inputs["parameters"]}
-    assert values["cluster-enabled"] == "yes"
-    assert values["maxmemory-policy"] == "noeviction"
-    assert parameters.inputs["family"] == "redis7"
-
-
-def test_encrypted_at_rest_and_on_the_wire(stack: Render) -> None:
-    group = stack.one("ReplicationGroup")
-    assert group.inputs["atRestEncryptionEnabled"] is group.inputs["transitEncryptionEnabled"] is True
-    assert group.inputs["transitEncryptionMode"] == "required"
-    assert group.property_dependencies["kmsKeyId"] == [stack.one("kms/key:Key").urn]
 
 
 def test_the_default_user_is_shut_and_both_are_in_the_group(stack: Render) -> None:
@@ -68,57 +46,12 @@ def test_a_task_definition_waits_until_the_password_is_stored(stack: Render) -> 
         assert stack.one("SecretVersion").urn in definition.dependencies
 
 
-def test_passwords_are_what_elasticache_accepts(stack: Render) -> None:
-    for password in stack.of_type("RandomPassword"):
-        assert 16 <= password.inputs["length"] <= 128
-        assert password.inputs["special"] is False
-
-
 def test_data_is_protected_in_prod_and_disposable_in_staging(staging: Render, prod: Render) -> None:
     for render, protected in ((staging, False), (prod, True)):
         for type_ in ("ReplicationGroup", "kms/key:Key", "secretsmanager/secret:Secret"):
             assert render.one(type_).protect is protected
         assert ("finalSnapshotIdentifier" in render.one("ReplicationGroup").inputs) is protected
     assert staging.one("secretsmanager/secret:Secret").inputs["recoveryWindowInDays"] == 0
-
-
-def test_logs_go_where_aws_may_write(stack: Render) -> None:
-    deliveries = stack.one("ReplicationGroup").inputs["logDeliveryConfigurations"]
-    assert {delivery["logType"] for delivery in deliveries} == {"slow-log", "engine-log"}
-    groups = {group.inputs["name"] for group in stack.of_type("logGroup:LogGroup")}
-    for delivery in deliveries:
-        assert delivery["destination"] in groups
-        assert delivery["destination"].startswith("/aws/vendedlogs/")
-
-
-def test_the_api_accepts_group_and_users(stack: Render) -> None:
-    inputs = dict(stack.one("ReplicationGroup").inputs)
-    for key in ("applyImmediately", "tags", "finalSnapshotIdentifier"):
-        inputs.pop(key, None)  # not parameters of the creation
-    deliveries = [
-        {
-            "LogType": entry["logType"],
-            "DestinationType": entry["destinationType"],
-            "DestinationDetails": {"CloudWatchLogsDetails": {"LogGroup": entry["destination"]}},
-            "LogFormat": entry["logFormat"],
-        }
-        for entry in inputs.pop("logDeliveryConfigurations")
-    ]
-    renamed = {
-        "ReplicationGroupDescription": inputs.pop("description"),
-        "CacheNodeType": inputs.pop("nodeType"),
-        "CacheParameterGroupName": inputs.pop("parameterGroupName"),
-        "CacheSubnetGroupName": inputs.pop("subnetGroupName"),
-        "PreferredMaintenanceWindow": inputs.pop("maintenanceWindow"),
-        "MultiAZEnabled": inputs.pop("multiAzEnabled"),
-        "LogDeliveryConfigurations": deliveries,
-    }
-    assert problems("elasticache", "CreateReplicationGroup", renamed | pascal(inputs)) == []
-    for user in stack.of_type("elasticache/user:User"):
-        given = {key: value for key, value in user.inputs.items() if key not in ("tags", "authenticationMode")}
-        mode = {"Type": "password", "Passwords": ["x" * 48]}
-        assert problems("elasticache", "CreateUser", pascal(given) | {"AuthenticationMode": mode}) == []
-    assert json.dumps(inputs)
 
 
 #: "Restricted commands" in the ElastiCache user guide, and `acl`, whose rules only the API writes.

@@ -10,12 +10,12 @@ import pytest
 
 from infra import config
 from infra.plan.names import redis_nodes
+from scripts.checks.aws_model import pascal, problems
 from scripts.render import Render, render
 from scripts.render.render import Resource
 from scripts.render.services import services
 from service.fleet import BROKER_ACCESS_STRING, RESULT_ACCESS_STRING
 from service.settings import load_settings
-from tests.infra.aws_model import pascal, problems
 
 GROUP = "elasticache/replicationGroup:ReplicationGroup"
 USER = "elasticache/user:User"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 from scripts.render import Render, Resource
@@ -17,7 +16,6 @@ from service.fleet import (
     METRIC_PERIOD,
     QUEUES,
 )
-from tests.infra.aws_model import pascal, problems
 
 
 def short(queue: str) -> str:
@@ -42,29 +40,6 @@ def test_depth_alarm_watches_the_published_metric_every_ten_seconds(stack: Rende
         assert alarm.inputs["comparisonOperator"] == "GreaterThanThreshold"
         assert alarm.property_dependencies["alarmActions"] == [policy.urn]
         assert policy.inputs["policyType"] == "StepScaling"
-
-
-def test_every_policy_moves_its_own_service(stack: Render) -> None:
-    for policy in stack.of_type("appautoscaling/policy:Policy"):
-        assert policy.inputs["scalableDimension"] == "ecs:service:DesiredCount"
-        owner = policy.parent.rpartition("::")[2]
-        name = f"celery-fleet-{stack.stack}"
-        assert policy.inputs["resourceId"] == f"service/{name}/{name}-{owner}"
-        assert stack.one("appautoscaling/target:Target", owner).urn in policy.dependencies
-
-
-def test_steps_cover_everything_above_the_threshold(stack: Render) -> None:
-    for policy in stack.of_type("appautoscaling/policy:Policy"):
-        if "stepScalingPolicyConfiguration" not in policy.inputs:
-            continue
-        steps = policy.inputs["stepScalingPolicyConfiguration"]["stepAdjustments"]
-        if policy.name.endswith("scale-in"):
-            assert steps == [{"metricIntervalUpperBound": "0", "scalingAdjustment": -1}]
-            continue
-        assert steps[0]["metricIntervalLowerBound"] == "0"
-        assert "metricIntervalUpperBound" not in steps[-1]
-        for low, high in itertools.pairwise(steps):
-            assert low["metricIntervalUpperBound"] == high["metricIntervalLowerBound"]
 
 
 def test_only_one_alarm_scales_in_and_silence_does_not(stack: Render) -> None:
@@ -106,20 +81,3 @@ def test_bounds_are_the_services_own_and_fixed_services_do_not_scale(stack: Rend
     for name, target in targets.items():
         assert target["minCapacity"] == stack.one("ecs/service:Service", name).inputs["desiredCount"]
         assert target["maxCapacity"] > target["minCapacity"]
-
-
-def test_the_api_accepts_the_policies(stack: Render) -> None:
-    for policy in stack.of_type("appautoscaling/policy:Policy"):
-        inputs = dict(policy.inputs)
-        renamed: dict[str, Any] = {"PolicyName": inputs.pop("name"), "PolicyType": inputs.pop("policyType")}
-        step = inputs.pop("stepScalingPolicyConfiguration", None)
-        tracking = inputs.pop("targetTrackingScalingPolicyConfiguration", None)
-        if step:
-            adjustments = [
-                {key: float(value) if "Bound" in key else value for key, value in entry.items()}
-                for entry in step["stepAdjustments"]
-            ]
-            renamed["StepScalingPolicyConfiguration"] = pascal({**step, "stepAdjustments": adjustments})
-        if tracking:
-            renamed["TargetTrackingScalingPolicyConfiguration"] = pascal(tracking)
-        assert problems("application-autoscaling", "PutScalingPolicy", renamed | pascal(inputs)) == []

@@ -22,7 +22,8 @@ def _model(service: str) -> ServiceModel:
 def problems(service: str, operation: str, params: dict[str, Any]) -> list[str]:
     """Return what AWS would refuse: unknown keys, types, missing keys, enums, patterns, ranges."""
     shape = _model(service).operation_model(operation).input_shape
-    assert shape is not None
+    if shape is None:
+        return [f"{operation} takes no parameters"] if params else []
     report = ParamValidator().validate(params, shape).generate_report()
     return [*filter(None, report.split("\n")), *_values(shape, params, operation)]
 
@@ -45,7 +46,7 @@ def _values(shape: Shape, value: Any, path: str) -> list[str]:
         if isinstance(shape, StringShape) and shape.enum and value not in shape.enum:
             found.append(f"{path}: {value!r} is none of {shape.enum}")
         pattern = shape.metadata.get("pattern")
-        if pattern and not any(part in pattern for part in _FOREIGN) and not re.search(_python(pattern), value):
+        if pattern and not any(part in pattern for part in _FOREIGN) and not re.fullmatch(_python(pattern), value):
             found.append(f"{path}: {value!r} does not match {pattern}")
         return found
     return _range(shape, value, path) if isinstance(value, int | float) and not isinstance(value, bool) else []

@@ -1,0 +1,1 @@
+"""The AWS provider's schema, extracted once from where PyPI has it."""
