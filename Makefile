@@ -1,7 +1,7 @@
 # Everything runs in .venv, which scripts/setup.sh keeps up to date with the locks in requirements/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster test verify conformance chaos bench capacity image lint render preview check lock clean
+.PHONY: help demo cluster test verify conformance chaos bench capacity cost image lint render preview check lock clean
 
 PYTHON_BIN := .venv/bin/python
 STACKS := $(patsubst Pulumi.%.yaml,%,$(notdir $(wildcard Pulumi.*.yaml infra/Pulumi.*.yaml)))
@@ -50,6 +50,11 @@ image: ## Build the service's image without a registry, run it, say how large an
 	$(require_stack)
 	@scripts/setup.sh --redis --image service infra local
 	@$(PYTHON_BIN) -m scripts.image $(STACK)
+
+cost: ## Estimate what a stack costs a month, from its render (STACK=prod)
+	$(require_stack)
+	@scripts/setup.sh infra
+	@$(PYTHON_BIN) -m scripts.cost $(STACK)
 
 lint: ## Check style, format, types, the Dockerfile and which package may import which
 	@scripts/setup.sh dev

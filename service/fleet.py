@@ -123,6 +123,12 @@ METRIC_FAILED: Final = "QueueFailed"
 METRIC_BEAT_AGE: Final = "BeatAge"
 #: Seconds by which the latest tick of a periodic task is late.
 METRIC_SCHEDULE_LATE: Final = "ScheduleLate"
+#: All of them, by what they are about.
+QUEUE_METRICS: Final = (
+    *(METRIC_DEPTH, METRIC_DELAYED, METRIC_LEASED, METRIC_DEAD, METRIC_LETTERS),
+    *(METRIC_OLDEST_AGE, METRIC_RECOVERED, METRIC_DONE, METRIC_FAILED),
+)
+BEAT_METRICS: Final = (METRIC_BEAT_AGE, METRIC_SCHEDULE_LATE)
 DIMENSION_STACK: Final = "Stack"
 DIMENSION_QUEUE: Final = "Queue"
 #: Seconds between two publications.
