@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from typing import Any
 
 from celery import shared_task
 
-import service.iam
-from service.celery_app import app as app
+iam: Any = importlib.import_module("service.iam")
+iam.USED_SECONDS = float(os.environ["TEST_TOKEN_SECONDS"])
+iam.CONNECTION_SECONDS = float(os.environ["TEST_CONNECTION_SECONDS"])
 
-service.iam.USED_SECONDS = float(os.environ["TEST_TOKEN_SECONDS"])  # type: ignore[misc,assignment] # shorter, as said
-service.iam.CONNECTION_SECONDS = float(os.environ["TEST_CONNECTION_SECONDS"])  # type: ignore[misc,assignment]
+#: Made of the settings, and of what was said above.
+app = importlib.import_module("service.celery_app").app
 
 
 @shared_task

@@ -13,9 +13,9 @@ from tests.service.sigv4 import elasticache_token
 
 REGION, KEY, SECRET, SESSION = "eu-central-1", "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "session/+="
 #: Seconds for which tokens are taken here; ElastiCache's are 900.
-ACCEPTED = 30
+ACCEPTED = 40
 #: Seconds that are prepared for.
-AHEAD = 5
+AHEAD = 60
 
 #: The variables from which botocore takes what it signs with.
 AWS_VARIABLES = {
@@ -51,13 +51,13 @@ class IamNodes:
         for node in self._cluster.nodes:
             node.command("CLIENT", "KILL", "USER", self._cluster.username)
 
-    def connections(self, used_within: float) -> set[tuple[int, str]]:
-        """Those of the user on which something was sent in the last seconds: node and id.
+    def connections(self, used_within: float) -> set[tuple[int, str, str]]:
+        """Those of the user on which something was sent in the last seconds: node, id and name.
 
         Without the broadcast readers, which block for longer than these tests last.
         """
         return {
-            (node.port, client["id"])
+            (node.port, client["id"], client["name"])
             for node in self._cluster.nodes
             for client in node.admin.client_list()
             if client["user"] == self._cluster.username and int(client["idle"]) <= used_within
@@ -65,7 +65,7 @@ class IamNodes:
         }
 
     def _run(self) -> None:
-        while not self._stopping.wait(0.5):
+        while not self._stopping.wait(1.0):
             self._turn()
 
     def _turn(self) -> None:

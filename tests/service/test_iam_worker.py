@@ -103,18 +103,20 @@ def test_a_worker_goes_on_while_tokens_end_and_connections_are_cut(
     cluster, nodes = tokens
     app: Celery = create_app(settings_of(cluster))
     sent: dict[int, AsyncResult[int]] = {}
+    left: list[tuple[int, str, str]] = []
 
     def send_until(done: Callable[[], bool], what: str) -> None:
         """Give the worker something to do all the time: its connections are in use."""
         ends = time.monotonic() + PATIENCE
         while not done():
-            assert time.monotonic() < ends, f"{what}: not within {PATIENCE:g} s\n{log.read_text()}"
+            assert time.monotonic() < ends, f"{what}: not within {PATIENCE:g} s, {left}\n{log.read_text()}"
             number = len(sent)
             sent[number] = app.send_task("tests.service.iam_app.double", [number])
             time.sleep(0.1)
 
-    def others(known: set[tuple[int, str]]) -> bool:
-        return not known & nodes.connections(CONNECTION)
+    def others(known: set[tuple[int, str, str]]) -> bool:
+        left[:] = known & nodes.connections(CONNECTION)
+        return not left
 
     with worker(cluster, tmp_path, pool) as log:
         send_until(lambda: len(sent) > 3 and sent[0].ready(), "a first result")
