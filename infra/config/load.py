@@ -16,6 +16,7 @@ from infra.config.model import Fleet
 from infra.config.network import network_defaults, network_problems
 from infra.config.queue_defaults import queues
 from infra.config.queues import Queue, Surroundings
+from infra.config.schedules import unknown_queues
 from infra.plan.names import PROJECT, check_stack
 from service.fleet import ALL_QUEUES, DEAD_LETTER_QUEUE, DEFAULT_QUEUE, MAX_PRIORITY, Environment
 
@@ -93,7 +94,7 @@ def load(stack: str, document: object, keys: Iterable[str] = (), elsewhere: Iter
         echoes = [d for d in error.errors() if d["type"] == "too_short" and d["input"]]
         echoes += _inherited(error.errors(), document)
         problems += [_line(detail) for detail in error.errors() if detail not in echoes]
-    problems += [*_needed(given), *network_problems(document, whole)]
+    problems += [*_needed(given), *network_problems(document, whole), *unknown_queues(whole)]
     if problems:
         raise ConfigError(problems)
     return fleet.model_copy(update={"queues": _wanted(fleet)})

@@ -153,6 +153,22 @@ def _fits(schedules: dict[str, Schedule]) -> dict[str, Schedule]:
 Schedules = Annotated[dict[ScheduleName, Schedule], AfterValidator(_fits)]
 
 
+def unknown_queues(whole: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the queues that entries name, given the whole document: the stack must have them.
+
+    What is wrong with the document itself is told by others.
+    """
+    queues, schedules = whole.get("queues"), whole.get("schedules")
+    if not isinstance(queues, dict) or not isinstance(schedules, dict):
+        return []
+    known = [name for name, queue in queues.items() if not (isinstance(queue, dict) and queue.get("enabled") is False)]
+    return [
+        f"schedules.{name}.queue: unknown queue; known: {', '.join(known)}"
+        for name, entry in schedules.items()
+        if isinstance(entry, dict) and entry.get("queue") is not None and entry["queue"] not in known
+    ]
+
+
 class Beat(Task):
     """The service that publishes periodic tasks.
 

@@ -94,6 +94,14 @@ def test_more_than_a_task_definition_holds_is_refused() -> None:
     assert problem.endswith(f"at most {MAX_BYTES} fit into a task definition, declare some in a task module")
 
 
+def test_an_entry_goes_to_a_queue_that_the_stack_has() -> None:
+    queues = {"reports": {"priority": 3}, "data_queue": {"enabled": False}}
+    own, off = ({"task": TASK, "every": 1, "queue": name} for name in ("reports", "data_queue"))
+    assert config.load("staging", {"queues": queues, "schedules": {"a": own}}).schedules["a"].queue == "reports"
+    (problem,) = complaints({"a": own, "b": off}, queues=queues)
+    assert problem.startswith("schedules.b.queue: unknown queue; known: ")
+
+
 def test_entries_need_somebody_to_publish_them() -> None:
     assert complaints({"a": {"task": TASK, "every": 1}}, beat={"enabled": False}) == [
         "schedules: are declared, but beat.enabled is false: nobody would publish them"

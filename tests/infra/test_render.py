@@ -144,4 +144,4 @@ def test_masking_finds_secrets_at_any_depth() -> None:
 def test_the_preview_shows_every_resource_once(prod: Render) -> None:
     text = list(lines(prod))
     assert sum("─ " in line for line in text) == len(prod.resources)
-    assert any(line.strip().endswith("aws:ecs/service:Service") and " 8 " in line for line in text)
+    assert any(line.strip().endswith("aws:ecs/service:Service") and " 9 " in line for line in text)
