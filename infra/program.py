@@ -161,3 +161,9 @@ def build(here: Scope, settings: config.Fleet) -> None:
     pulumi.export("lettersBucket", letters.bucket_name)
     pulumi.export("alarmTopic", topic)
     pulumi.export("dashboard", board.name)
+    console = pulumi.Output.concat(
+        "https://", here.region, ".console.aws.amazon.com/cloudwatch/home?region=", here.region
+    )
+    pulumi.export("dashboardLink", pulumi.Output.concat(console, "#dashboards/dashboard/", board.name))
+    parts = [*(hyphens(queue) for queue in workers), "monitor", *(["beat"] if settings.beat.enabled else [])]
+    pulumi.export("logGroups", {part: names.log_group(part) for part in parts})
