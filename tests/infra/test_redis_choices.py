@@ -130,8 +130,9 @@ def test_with_iam_every_service_may_log_in_and_reads_no_secret(durable: Render) 
 
 
 def test_with_passwords_no_role_may_log_in_by_iam(prod: Render) -> None:
-    for service in prod.of_type("ecs/service:Service"):
-        assert connects(prod, f"{service.name}-task") == set()
+    policies = prod.of_type("iam/rolePolicy:RolePolicy")
+    assert policies
+    assert not [policy.name for policy in policies if "elasticache" in policy.inputs["policy"]]
 
 
 @pytest.mark.parametrize("redis", [DURABLE, OWN_RESULTS, SHARED_PASSWORDS], ids=["iam", "password", "rotation"])
