@@ -20,7 +20,10 @@ _PUBLISHED: Final = {
 }
 
 #: What an alarm exists for, by queue, by service and by Redis node.
-_OF_A_QUEUE: Final = (fleet.METRIC_DEPTH, fleet.METRIC_OLDEST_AGE, fleet.METRIC_DEAD, fleet.METRIC_LETTERS)
+_OF_A_QUEUE: Final = (
+    *(fleet.METRIC_DEPTH, fleet.METRIC_OLDEST_AGE, fleet.METRIC_DEAD, fleet.METRIC_LETTERS),
+    *(fleet.METRIC_DONE, fleet.METRIC_FAILED),
+)
 _OF_A_SERVICE: Final = ("RunningTaskCount", "MemoryUtilization", "CPUUtilization")
 _OF_A_NODE: Final = (
     *("DatabaseMemoryUsagePercentage", "EngineCPUUtilization", "Evictions", "CurrConnections", "ReplicationLag"),

@@ -29,17 +29,18 @@ def problems(service: str, operation: str, params: dict[str, Any]) -> list[str]:
 
 
 def _values(shape: Shape, value: Any, path: str) -> list[str]:
-    if isinstance(shape, StructureShape):
+    # A value of a wrong type is reported by botocore's own validator.
+    if isinstance(shape, StructureShape) and isinstance(value, dict):
         return [
             problem
             for key, inner in value.items()
             if key in shape.members
             for problem in _values(shape.members[key], inner, f"{path}.{key}")
         ]
-    if isinstance(shape, ListShape):
+    if isinstance(shape, ListShape) and isinstance(value, list):
         sizes = _range(shape, len(value), path)
         return sizes + [p for i, inner in enumerate(value) for p in _values(shape.member, inner, f"{path}[{i}]")]
-    if isinstance(shape, MapShape):
+    if isinstance(shape, MapShape) and isinstance(value, dict):
         return [p for key, inner in value.items() for p in _values(shape.value, inner, f"{path}.{key}")]
     if isinstance(value, str):
         found = _range(shape, len(value), path)

@@ -16,7 +16,11 @@ class Configuration(NamedTuple):
 
 
 _SECRET: Final = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop-AbCdEf"
-_SMALLEST: Final = {"cpu": 256, "memory": 512, "min": 1, "max": 1, "concurrency": 1, "autoscaleMin": None}
+_VPC: Final = {
+    "vpcId": "vpc-0123456789abcdef0",
+    "subnetIds": [f"subnet-0123456789abcdef{number}" for number in range(3)],
+}
+_SMALLEST: Final = {"cpu": 256, "memory": 512, "min": 1, "max": 1, "concurrency": 1}
 _QUEUES: Final = (
     *("high_priority_queue", "sync_queue", "workflow_queue", "data_queue", "monitoring_queue", "celery", "dead_letter"),
 )
@@ -41,7 +45,7 @@ CONFIGURATIONS: Final[dict[str, Configuration]] = {
         "prod",
         {
             "network": {"cidr": "172.16.0.0/16", "zones": 3, "egressCidrs": ["203.0.113.0/24", "198.51.100.0/24"]},
-            "redis": {"nodeType": "cache.r7g.large", "shards": 12, "replicas": 2, "snapshotDays": 35},
+            "redis": {"nodeType": "cache.r7g.large", "shards": 6, "replicas": 2, "snapshotDays": 35},
             "shutdown": {"stopTimeout": 120, "grace": 110},
             "alarms": {"emails": ["oncall@example.org", "platform@example.org"]},
             "logs": {"retentionDays": 2557},
@@ -56,7 +60,62 @@ CONFIGURATIONS: Final[dict[str, Configuration]] = {
     "scaled-by-one": Configuration(
         "staging", {"queues": {"data_queue": {"min": 1, "max": 2}, "celery": {"min": 2, "max": 3}}}
     ),
-    "spot-in-prod": Configuration("prod", {"queues": {name: {"spot": True} for name in _QUEUES}}),
+    "spot-in-prod": Configuration(
+        "prod",
+        {"queues": {"data_queue": {"idempotent": True, "spot": {"base": 2, "percent": 75}, "max": 40}}},
+    ),
+    "existing-vpc": Configuration("prod", {"network": {**_VPC, "routeTableIds": ["rtb-0123456789abcdef0"]}}),
+    "existing-vpc-with-its-own-endpoints": Configuration(
+        "staging",
+        {
+            "waitFor": ["tcp://orders.example.org:5432"],
+            "network": {
+                **_VPC,
+                "nat": "none",
+                "egress": [{"to": "10.1.0.0/16", "port": 5432, "description": "Orders database"}],
+            },
+        },
+    ),
+    "endpoints-only": Configuration("prod", {"network": {"nat": "none", "endpoints": ["sqs"]}}),
+    "valkey-durable": Configuration("prod", {"redis": {"engine": "valkey", "durability": "sync"}}),
+    "iam": Configuration("prod", {"redis": {"authentication": "iam"}}),
+    "separate-results": Configuration(
+        "prod", {"redis": {"results": {"shards": 2, "snapshotDays": 1, "nodeType": "cache.r7g.large"}}}
+    ),
+    "valkey-iam-results": Configuration(
+        "staging", {"redis": {"engine": "valkey", "authentication": "iam", "results": {"engine": "redis"}}}
+    ),
+    "two-passwords": Configuration("staging", {"redis": {"passwords": [1, 2]}}),
+    "extra-queue": Configuration(
+        "prod",
+        {
+            "queues": {
+                "reports_queue": {
+                    "priority": 4,
+                    "pool": "threads",
+                    "concurrency": 20,
+                    "partitions": 3,
+                    "min": 4,
+                    "max": 10,
+                    "idempotent": True,
+                    "spot": {"percent": 60},
+                    "taskSeconds": 2,
+                    "targetLatency": 30,
+                    "protection": 15,
+                    "schedule": [
+                        {"cron": "0 20 ? * * *", "timezone": "Europe/Berlin", "min": 1},
+                        {"at": "2026-12-24T08:00:00", "min": 6, "max": 40},
+                    ],
+                }
+            }
+        },
+    ),
+    "queue-off": Configuration("staging", {"queues": {"monitoring_queue": {"enabled": False}}}),
+    "no-beat": Configuration("staging", {"beat": {"enabled": False}}),
+    "exec-and-own-topic": Configuration(
+        "staging",
+        {"exec": True, "alarms": {"topicArn": "arn:aws:sns:eu-central-1:123456789012:oncall"}},
+    ),
     "unprotected-staging-of-prod-size": Configuration("staging", {"protect": True, "lease": 60}),
     "own-code": Configuration(
         "prod",

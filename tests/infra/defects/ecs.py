@@ -101,7 +101,7 @@ DEFECTS: Final[dict[str, Defect]] = {
     "a provider that the cluster does not have": defect(
         "ecs.capacity",
         put("ClusterCapacityProviders", None, "capacityProviders", ["FARGATE"]),
-        base="staging",
+        base="spot-in-prod",
     ),
     "public address": defect("ecs.placement", put(SERVICE, "celery", "networkConfiguration.assignPublicIp", True)),
     "zones not balanced": defect("ecs.placement", put(SERVICE, "celery", "availabilityZoneRebalancing", "DISABLED")),

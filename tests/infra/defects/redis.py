@@ -21,7 +21,7 @@ def _renamed_group(draft: Draft) -> None:
 
 
 def _iam_user(draft: Draft) -> None:
-    draft.find(USER, "workers").inputs["authenticationMode"] = {"type": "iam"}
+    draft.find(USER, "redis-workers").inputs["authenticationMode"] = {"type": "iam"}
 
 
 def _parameter(name: str, value: str) -> Any:
@@ -80,23 +80,25 @@ DEFECTS: Final[dict[str, Defect]] = {
         "elasticache.user-groups", put(USERS, None, "userIds", ["celery-fleet-prod-workers"])
     ),
     "the default user may do everything": defect(
-        "elasticache.user-groups elasticache.access", put(USER, "default", "accessString", "on ~* &* +@all")
+        "elasticache.user-groups elasticache.access", put(USER, "redis-default", "accessString", "on ~* &* +@all")
     ),
     "no user group": defect("elasticache.user-groups", remove(GROUP, None, "userGroupIds")),
-    "a user group of nobody": defect("elasticache.user-groups", put(USER, "workers", "accessString", "off -@all")),
-    "the workers may administer": defect(
-        "elasticache.access", put(USER, "workers", "accessString", "on ~* &* -@all +@admin")
+    "a user group of nobody": defect(
+        "elasticache.user-groups", put(USER, "redis-workers", "accessString", "off -@all")
     ),
-    "no channels": defect("elasticache.channels", put(USER, "workers", "accessString", "on ~* -@all +get")),
-    "a user without a password": defect("elasticache.access", put(USER, "workers", "noPasswordRequired", True)),
+    "the workers may administer": defect(
+        "elasticache.access", put(USER, "redis-workers", "accessString", "on ~* &* -@all +@admin")
+    ),
+    "no channels": defect("elasticache.channels", put(USER, "redis-workers", "accessString", "on ~* -@all +get")),
+    "a user without a password": defect("elasticache.access", put(USER, "redis-workers", "noPasswordRequired", True)),
     "IAM user called otherwise than his id": defect(
         "elasticache.iam",
         _iam_user,
     ),
     "password with marks that ElastiCache refuses": defect(
-        "elasticache.passwords", put("RandomPassword", "workers-password", "special", True)
+        "elasticache.passwords", put("RandomPassword", "redis-workers-password-1", "special", True)
     ),
-    "short password": defect("elasticache.passwords", put("RandomPassword", "workers-password", "length", 12)),
+    "short password": defect("elasticache.passwords", put("RandomPassword", "redis-workers-password-1", "length", 12)),
     "alarm on the group instead of a node": defect(
         "alarms.sources alarms.watched-nodes",
         put(ALARM, NODE_ALARM, "dimensions", {"ReplicationGroupId": "celery-fleet-prod"}),

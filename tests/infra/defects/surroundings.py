@@ -47,7 +47,9 @@ def _from_anywhere(draft: Draft) -> None:
 
 
 def _ports(from_port: int) -> Seed:
-    return lambda draft: draft.find(EGRESS, "tasks-to-out-1").inputs.update(fromPort=from_port, toPort=from_port)
+    return lambda draft: draft.find(EGRESS, "tasks-to-0-0-0-0-0-443").inputs.update(
+        fromPort=from_port, toPort=from_port
+    )
 
 
 def _out_of_redis(draft: Draft) -> None:
@@ -214,10 +216,10 @@ DATA: Final[dict[str, Defect]] = {
         "data.secret-names", put("secretsmanager/secret:Secret", None, "name", "celery-fleet/prod/redis-secret")
     ),
     "a password in clear": defect(
-        "secrecy.in-clear secrecy.marked", put("SecretVersion", None, "secretString", "workers-password.result")
+        "secrecy.in-clear secrecy.marked", put("SecretVersion", None, "secretString", "redis-workers-password-1.result")
     ),
     "a password that is not marked": defect(
-        "secrecy.marked", put("elasticache/user:User", "workers", "authenticationMode.passwords.0", "unknown")
+        "secrecy.marked", put("elasticache/user:User", "redis-workers", "authenticationMode.passwords.0", "unknown")
     ),
     "a password in the environment": defect(
         "secrecy.environment", variable("celery", "SHOP_PASSWORD", "hunter2hunter2")
@@ -235,7 +237,7 @@ DATA: Final[dict[str, Defect]] = {
         ),
     ),
     "a secret among the outputs": defect("secrecy.outputs", _output("[secret]")),
-    "a password among the outputs": defect("secrecy.in-clear", _output("workers-password.result")),
+    "a password among the outputs": defect("secrecy.in-clear", _output("redis-workers-password-1.result")),
 }
 
 NAMES: Final[dict[str, Defect]] = {

@@ -172,6 +172,7 @@ DEFECTS: Final[dict[str, Defect]] = {
         ),
     ),
     "a rule name that is too long": defect(
-        "names.limits api.requests alarms.events", put(RULE, "worker-died", "name", f"celery-fleet-prod-{'x' * 60}")
+        "names.limits api.requests alarms.events alarms.sources",
+        put(RULE, "worker-died", "name", f"celery-fleet-prod-{'x' * 60}"),
     ),
 }
