@@ -111,7 +111,8 @@ class Beat:
     def leads(self, cluster: LocalCluster) -> bool:
         """Whether it is the leader."""
         now = standing(cluster)
-        return now is not None and now.leads and f"{now.leader} leads" in self.log
+        # Those that stand by name it too, in other words.
+        return now is not None and now.leads and f"service.beat.leader: {now.leader} leads\n" in self.log
 
     def healthy(self) -> bool:
         """Whether its health check passes."""
