@@ -12,6 +12,8 @@ from scripts.image.limits import judge
 from scripts.render import Render
 from scripts.render.services import services
 
+pytestmark = pytest.mark.timeout(600)  # the first one waits until the stack is rendered
+
 
 def task(**container: Any) -> dict[str, Any]:
     return {

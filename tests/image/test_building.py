@@ -17,6 +17,8 @@ from scripts.image.index import CERTIFICATES, pip_configuration
 from scripts.render import Render
 from scripts.render.services import services
 
+pytestmark = pytest.mark.timeout(600)  # the first one waits until the stack is rendered
+
 
 def instructions() -> list[tuple[str, str]]:
     """The Dockerfile's instructions, each on one line."""
