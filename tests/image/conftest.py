@@ -85,7 +85,7 @@ def gate() -> Iterator[Gate]:
     gate.stop()
 
 
-def service_of(render: Render, queue: str | None) -> EcsService:
-    """The service of a queue; of the monitor without one."""
-    (found,) = (service for service in services(render) if service.queue == queue)
+def service_of(render: Render, what: str) -> EcsService:
+    """The service of a queue, or the one with a role of its own, such as the monitor."""
+    (found,) = (service for service in services(render) if what in {service.queue, service.role})
     return found

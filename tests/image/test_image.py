@@ -28,6 +28,7 @@ from scripts.render import Render
 from scripts.render.services import EcsService, services
 from service import fleet
 from service.rediscluster import BrokerInspector
+from service.steps import EXIT_COLD
 from tests.image.conftest import service_of
 from tests.image.gate import Gate
 
@@ -221,7 +222,7 @@ def test_a_task_that_outlasts_the_grace_is_returned_before_ecs_would_kill(
         app.send_task(FETCH, args=(gate.url,), queue="celery")
         gate.wait_for(1)
         ended = container.stop().wait()
-        assert ended.exit_code == 0, container.log()
+        assert ended.exit_code == EXIT_COLD, container.log()
         assert 60 <= ended.seconds < service.stop_timeout
         assert "the grace of 60 s is over: 1 tasks go back" in container.log()
     stats = inspector.stats("celery")
@@ -233,7 +234,7 @@ def test_a_task_that_outlasts_the_grace_is_returned_before_ecs_would_kill(
 def test_the_monitor_publishes_and_ends_at_once(
     engine: Engine, image: Built, prod: Render, redis: LocalCluster, app: Celery, say: Say
 ) -> None:
-    service = service_of(prod, None)
+    service = service_of(prod, "monitor")
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
