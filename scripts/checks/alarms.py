@@ -134,11 +134,10 @@ def _watched_nodes(render: Render) -> Iterator[Problem]:
 
 def _seen(render: Render) -> set[tuple[str, str]]:
     """Return (metric, value of one of its dimensions) for everything that an alarm reads which tells people."""
-    told = _topics(render)
     return {
         (reading.name, value)
         for alarm in render.of_type(ALARM)
-        if told & set(alarm.property_dependencies.get("alarmActions", []))
+        if _tells(alarm)
         for reading in alarm_readings(alarm)
         for value in reading.dimensions.values()
     }
@@ -164,10 +163,9 @@ def _silence(render: Render) -> Iterator[Problem]:
 
 def _actions(render: Render) -> Iterator[Problem]:
     """An alarm tells people or scales, and has a description."""
-    told = _topics(render)
     scaling = {policy.urn for policy in render.of_type(POLICY)}
     for alarm in render.of_type(ALARM):
-        if not set(alarm.property_dependencies.get("alarmActions", [])) & (told | scaling):
+        if not _tells(alarm) and not scaling & set(alarm.property_dependencies.get("alarmActions", [])):
             yield at(alarm, "alarmActions", "nothing happens")
         if alarm.inputs.get("actionsEnabled") is False:
             yield at(alarm, "actionsEnabled", "nothing happens")
@@ -175,9 +173,9 @@ def _actions(render: Render) -> Iterator[Problem]:
             yield at(alarm, "alarmDescription", "says nothing to whoever is on call")
 
 
-def _topics(render: Render) -> set[str]:
-    """Return the URNs through which a topic's ARN reaches an alarm."""
-    return {r.urn for type_ in (TOPIC, "sns/topicPolicy:TopicPolicy") for r in render.of_type(type_)}
+def _tells(alarm: Resource) -> bool:
+    """Say whether an alarm writes to a topic, of this stack or one that existed before."""
+    return any(":sns:" in action for action in alarm.inputs.get("alarmActions", []))
 
 
 def _events(render: Render) -> Iterator[Problem]:

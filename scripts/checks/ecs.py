@@ -59,6 +59,12 @@ def _stop(render: Render) -> Iterator[Problem]:
 
 def _hardened(render: Render) -> Iterator[Problem]:
     """No root, no capabilities, nothing to write to but a volume."""
+    # The agent of ECS Exec writes beside the program; docs/security-controls.md says what that costs.
+    sessions = {
+        definition_of(render, service).urn
+        for service in render.of_type(SERVICE)
+        if service.inputs.get("enableExecuteCommand")
+    }
     for definition in render.of_type(TASK_DEFINITION):
         volumes = {volume["name"] for volume in definition.inputs.get("volumes", [])}
         for part in containers(definition):
@@ -67,7 +73,11 @@ def _hardened(render: Render) -> Iterator[Problem]:
             for wrong, path, text in (
                 (user in ("", "0", "root"), "user", "runs as root"),
                 (part.get("privileged", False), "privileged", "is privileged"),
-                (not part.get("readonlyRootFilesystem"), "readonlyRootFilesystem", "can write to its root"),
+                (
+                    not part.get("readonlyRootFilesystem") and definition.urn not in sessions,
+                    "readonlyRootFilesystem",
+                    "can write to its root",
+                ),
                 (linux.get("capabilities", {}).get("drop") != ["ALL"], "capabilities", "keeps capabilities"),
                 (linux.get("capabilities", {}).get("add"), "capabilities", "adds capabilities"),
                 (not linux.get("initProcessEnabled"), "initProcessEnabled", "has no init process"),

@@ -9,6 +9,7 @@ from typing import Final
 
 import parliament  # type: ignore[import-untyped] # carries no types
 
+from infra.plan.container import secret_arn
 from scripts.checks.problem import Checks, Problem, at
 from scripts.checks.views import (
     ROLE,
@@ -128,7 +129,9 @@ def _execution(render: Render) -> Iterator[Problem]:
     for definition in render.of_type(TASK_DEFINITION):
         execution, task = (role_name(definition.inputs.get(key, "")) for key in ("executionRoleArn", "taskRoleArn"))
         read = _resources(render, execution, "secretsmanager:GetSecretValue")
-        wanted = {_secret(entry["valueFrom"]) for part in containers(definition) for entry in part.get("secrets", [])}
+        wanted = {
+            secret_arn(entry["valueFrom"]) for part in containers(definition) for entry in part.get("secrets", [])
+        }
         for arn in sorted(wanted - read):
             yield at(definition, "executionRoleArn", f"{execution} may not read {arn}")
         for arn in sorted(read - wanted):
@@ -140,11 +143,6 @@ def _execution(render: Render) -> Iterator[Problem]:
             for action in as_list(statement["Action"]):
                 if action.startswith(("secretsmanager:", "ecr:", "iam:")):
                     yield at(definition, "taskRoleArn", f"{task} has {action}, which tasks do not call")
-
-
-def _secret(value_from: str) -> str:
-    """Return the ARN in what a container takes a secret from: key, stage and version may follow it."""
-    return ":".join(value_from.split(":")[:7])
 
 
 def _resources(render: Render, role: str, action: str) -> set[str]:

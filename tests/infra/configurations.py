@@ -116,7 +116,7 @@ CONFIGURATIONS: Final[dict[str, Configuration]] = {
         "staging",
         {"exec": True, "alarms": {"topicArn": "arn:aws:sns:eu-central-1:123456789012:oncall"}},
     ),
-    "unprotected-staging-of-prod-size": Configuration("staging", {"protect": True, "lease": 60}),
+    "protected-staging": Configuration("staging", {"protect": True, "lease": 60}),
     "own-code": Configuration(
         "prod",
         {

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from infra.plan.container import secret_arn
 from scripts.render import Render
 
 DOCS = Path(__file__).parents[2] / "docs" / "security-controls.md"
@@ -113,7 +114,7 @@ def flow_logs_everywhere(render: Render) -> bool:
 
 
 def secrets_are_read(render: Render) -> bool:
-    wanted = {entry["valueFrom"] for container in containers(render) for entry in container["secrets"]}
+    wanted = {secret_arn(entry["valueFrom"]) for container in containers(render) for entry in container["secrets"]}
     secrets = {version["secretId"] for version in inputs(render, "secretVersion:SecretVersion")}
     return secrets <= wanted and len(secrets) == len(render.of_type("secretsmanager/secret:Secret"))
 

@@ -14,7 +14,7 @@ from scripts.cost.bill import Item, bill, total
 from scripts.cost.prices import UnknownPriceError, node
 from scripts.cost.report import lines
 from scripts.render import Render, Resource
-from tests.infra.conftest import ROOT
+from scripts.render.project import ROOT
 
 
 def changed(render: Render, type_: str, **inputs: Any) -> Render:

@@ -10,6 +10,7 @@ import pytest
 from infra.plan.egress import Opening, closed_ports, openings, targets
 from infra.plan.endpoints import interfaces
 from infra.plan.existing import Subnet, check_subnets
+from scripts.checks.views import allowed
 from scripts.render import Render, render
 from tests.infra.test_services import container_of, statements
 
@@ -145,7 +146,7 @@ def test_exec_makes_the_file_system_writable_and_is_logged(existing: Render, pro
     for stack, on in ((existing, True), (prod, False)):
         for service in stack.of_type("ecs/service:Service"):
             assert service.inputs["enableExecuteCommand"] is on
-            granted = {action for s in statements(stack, f"{service.name}-task") for action in s["Action"]}
+            granted = {action for s in allowed(stack, f"{service.inputs['name']}-task") for action in s["Action"]}
             channels = {action for action in granted if action.startswith("ssmmessages:")}
             assert len(channels) == (4 if on else 0)
             assert ("logs:PutLogEvents" in granted) is on

@@ -43,7 +43,7 @@ class Draft:
 
 
 #: Changes a draft.
-Seed = Callable[[Draft], None]
+Seed = Callable[[Draft], object]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tests.infra.defects.draft import Defect, Draft, defect, drop, put, remove, variable
+from tests.infra.defects.draft import Defect, Draft, defect, document, drop, put, remove, variable
 
 GROUP: Final = "elasticache/replicationGroup:ReplicationGroup"
 USER: Final = "elasticache/user:User"
@@ -84,7 +84,7 @@ DEFECTS: Final[dict[str, Defect]] = {
     ),
     "no user group": defect("elasticache.user-groups", remove(GROUP, None, "userGroupIds")),
     "a user group of nobody": defect(
-        "elasticache.user-groups", put(USER, "redis-workers", "accessString", "off -@all")
+        "elasticache.user-groups elasticache.channels", put(USER, "redis-workers", "accessString", "off -@all")
     ),
     "the workers may administer": defect(
         "elasticache.access", put(USER, "redis-workers", "accessString", "on ~* &* -@all +@admin")
@@ -94,6 +94,24 @@ DEFECTS: Final[dict[str, Defect]] = {
     "IAM user called otherwise than his id": defect(
         "elasticache.iam",
         _iam_user,
+    ),
+    "IAM users that a task role may not connect as": defect(
+        "elasticache.iam",
+        document(
+            "rolePolicy:RolePolicy",
+            "celery-task",
+            "policy",
+            lambda found: found.update(
+                Statement=[s for s in found["Statement"] if "elasticache:Connect" not in s["Action"]]
+            ),
+        ),
+        base="iam",
+    ),
+    "durability on nodes that do not have it": defect(
+        "elasticache.engine", put(GROUP, None, "nodeType", "cache.t4g.small"), base="valkey-durable"
+    ),
+    "durability before Valkey 9": defect(
+        "elasticache.engine elasticache.parameters", put(GROUP, None, "engineVersion", "8.2"), base="valkey-durable"
     ),
     "password with marks that ElastiCache refuses": defect(
         "elasticache.passwords", put("RandomPassword", "redis-workers-password-1", "special", True)

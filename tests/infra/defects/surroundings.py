@@ -124,6 +124,10 @@ NETWORK: Final[dict[str, Defect]] = {
     "neither NAT nor endpoints": defect(
         "network.way-out", *(drop("ec2/natGateway:NatGateway", f"nat-{number}") for number in (1, 2, 3))
     ),
+    "an endpoint that tasks need to start": defect("network.way-out", drop(ENDPOINT, "ecr.api"), base="endpoints-only"),
+    "an endpoint under another name than the SDKs'": defect(
+        "network.way-out", put(ENDPOINT, "secretsmanager", "privateDnsEnabled", False), base="endpoints-only"
+    ),
     "all ports open": defect("network.rules", _all_ports),
     "a range of ports open": defect("network.rules", put(EGRESS, "tasks-to-s3", "toPort", 65535)),
     "another port open to everybody": defect("network.open", _ports(25)),

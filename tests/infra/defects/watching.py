@@ -73,10 +73,6 @@ def _other_clusters(draft: Draft) -> None:
     rule.inputs["eventPattern"] = json.dumps(pattern)
 
 
-def _no_action(draft: Draft) -> None:
-    draft.find(ALARM, "celery-deep").property_dependencies.pop("alarmActions")
-
-
 DEFECTS: Final[dict[str, Defect]] = {
     "tracking of the raw depth": defect("scaling.tracking", _raw_depth),
     "division by tasks that may be 0": defect("scaling.tracking", _expression("depth / tasks")),
@@ -110,6 +106,11 @@ DEFECTS: Final[dict[str, Defect]] = {
     "an anomaly that scales": defect("scaling.fast-out", put(ALARM, "celery-scale-out", "thresholdMetricId", "band")),
     "min above max": defect("scaling.targets", put(TARGET, "celery", "minCapacity", 20)),
     "min of 0": defect("scaling.targets ecs.rolling", put(TARGET, "celery", "minCapacity", 0)),
+    "a schedule with min above max": defect(
+        "scaling.targeted",
+        put("ScheduledAction", "reports-queue-schedule-2", "scalableTargetAction.minCapacity", 50),
+        base="extra-queue",
+    ),
     "a policy of no target": defect(
         "scaling.targeted", put(POLICY, "celery-backlog", "resourceId", "service/celery-fleet-prod-celery")
     ),
@@ -151,7 +152,7 @@ DEFECTS: Final[dict[str, Defect]] = {
     "everybody woken by a silent publisher": defect(
         "alarms.silence", put(ALARM, "celery-deep", "treatMissingData", "breaching")
     ),
-    "an alarm without an action": defect("alarms.actions", _no_action),
+    "an alarm without an action": defect("alarms.actions", put(ALARM, "celery-deep", "alarmActions", [])),
     "an alarm that is switched off": defect("alarms.actions", put(ALARM, "celery-deep", "actionsEnabled", False)),
     "an alarm that says nothing": defect("alarms.actions", put(ALARM, "celery-deep", "alarmDescription", "")),
     "an operator that does not exist": defect(
