@@ -10,6 +10,7 @@ from tests.infra.defects.draft import Draft
 from tests.infra.renders import Renders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEFECTS)
 def test_a_defect_is_caught(name: str, renders: Renders) -> None:
     defect = DEFECTS[name]
@@ -21,6 +22,7 @@ def test_a_defect_is_caught(name: str, renders: Renders) -> None:
     assert set(reports) == defect.caught_by, reports
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", sorted({defect.base for defect in DEFECTS.values()}))
 def test_what_the_defects_are_seeded_in_is_sound(base: str, renders: Renders) -> None:
     assert list(checks.run(renders.named(base))) == []

@@ -29,6 +29,8 @@ TASKS = kept_tasks.__name__
 #: Seconds that anything may take on a busy machine; a result is offered for 30.
 PATIENCE = 180.0
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 
 def eventually(condition: Callable[[], Any], what: str) -> Any:
     ends = time.monotonic() + PATIENCE
@@ -122,7 +124,6 @@ def keys(cluster: LocalCluster) -> set[str]:
     return {key for node in cluster.primaries for key in node.admin.scan_iter("*")}
 
 
-@pytest.mark.timeout(600)
 def test_results_are_there_and_messages_here(stage: Stage) -> None:
     sent = stage.send("note", 1, 2, 3)
     assert {number: result.get(timeout=PATIENCE) for number, result in sent.items()} == {1: 2, 2: 4, 3: 6}
@@ -134,7 +135,6 @@ def test_results_are_there_and_messages_here(stage: Stage) -> None:
     assert facts.unasked == {}
 
 
-@pytest.mark.timeout(600)
 def test_each_user_may_do_nothing_on_the_others_keys(stage: Stage) -> None:
     transport: Any = stage.app.connection().transport
     backend: Any = stage.app.backend
@@ -147,7 +147,6 @@ def test_each_user_may_do_nothing_on_the_others_keys(stage: Stage) -> None:
         broker.once("broker:{x}", "SPUBLISH", "result:{x}", "x")
 
 
-@pytest.mark.timeout(600)
 def test_results_that_find_no_room_wait_and_arrive(stage: Stage) -> None:
     with full(stage.results) as refused:
         sent = stage.send("note", 11, 12)
@@ -155,7 +154,6 @@ def test_results_that_find_no_room_wait_and_arrive(stage: Stage) -> None:
     assert {number: result.get(timeout=PATIENCE) for number, result in sent.items()} == {11: 22, 12: 24}
 
 
-@pytest.mark.timeout(600)
 def test_a_full_cluster_of_results_stops_no_task_and_loses_their_results(stage: Stage) -> None:
     before, numbers = stage.ran(), list(range(20, 60))
     with full(stage.results):
@@ -174,7 +172,6 @@ def test_a_full_cluster_of_results_stops_no_task_and_loses_their_results(stage: 
     assert {number: result.get(timeout=PATIENCE) for number, result in later.items()} == {n: 2 * n for n in later}
 
 
-@pytest.mark.timeout(600)
 def test_a_part_of_a_chord_that_cannot_be_counted_is_dead(stage: Stage) -> None:
     held = stage.directory / "chord"
     held.mkdir()
@@ -192,7 +189,6 @@ def test_a_part_of_a_chord_that_cannot_be_counted_is_dead(stage: Stage) -> None:
     assert stage.queue().leased == 0
 
 
-@pytest.mark.timeout(600)
 def test_a_full_broker_stops_no_result(stage: Stage) -> None:
     sent = stage.send("hold", 1, 2)
     eventually(lambda: all((stage.directory / f"held-{number}").exists() for number in sent), "both run")
