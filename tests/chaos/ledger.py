@@ -94,9 +94,9 @@ class Reader:
         """Everything up to now."""
         with self._path.open("rb") as file:
             file.seek(self._offset)
-            # Lines are written in one piece, so what is there ends with a line.
-            text = file.read()
-        self._offset += len(text)
+            # A line that crosses a page may be seen half-written: it is read the next time.
+            text = file.read().rpartition(b"\n")[0]
+        self._offset += len(text) + 1 if text else 0
         self.record.add(map(_parse, text.decode().splitlines()))
         return self.record
 

@@ -56,7 +56,7 @@ class Entry(NamedTuple):
 def read_ledger(plan: Plan) -> list[Entry]:
     """Everything that the tasks noted."""
     with contextlib.suppress(FileNotFoundError):
-        lines = plan.ledger.read_text().splitlines()
+        lines = plan.ledger.read_text().rpartition("\n")[0].splitlines()  # the last may be half-written
         return [Entry(event, int(n), int(w), int(p)) for event, n, w, p in (line.split() for line in lines)]
     return []
 
