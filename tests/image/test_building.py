@@ -63,11 +63,11 @@ def test_pulumi_s_arguments_are_podman_s(prod: Render) -> None:
 def test_the_build_learns_of_this_machine_only_where_the_index_is() -> None:
     listed = "\n".join(
         (
-            "global.index-url='http://first/simple'",
+            "global.index-url='http://first/index'",
             "install.timeout='5'",
-            ":env:.index-url='http://second/simple'",
+            ":env:.index-url='http://second/index'",
             ":env:.default-timeout='180'",
-            "global.extra-index-url='file:///opt/packages http://third/simple'",
+            "global.extra-index-url='file:///opt/packages http://third/index'",
             "global.find-links='/opt/wheels'",
             "global.constraint='/etc/constraints.txt'",
             "global.cert='/home/me/ca.pem'",
@@ -77,8 +77,8 @@ def test_the_build_learns_of_this_machine_only_where_the_index_is() -> None:
     parsed.read_string(pip_configuration(listed))
     assert dict(parsed["global"]) == {
         "cert": CERTIFICATES,
-        "index-url": "http://second/simple",
-        "extra-index-url": "http://third/simple",
+        "index-url": "http://second/index",
+        "extra-index-url": "http://third/index",
         "timeout": "180",
     }
 
