@@ -14,6 +14,7 @@ import pytest
 
 from scripts.localcluster import LocalCluster
 from service.fleet import REDIS_ACCESS_STRING
+from tests.infra.renders import Renders
 
 #: Takes LocalCluster's arguments and returns a started cluster that ends with the test.
 ClusterFactory = Callable[..., LocalCluster]
@@ -58,6 +59,16 @@ def tls_cluster() -> Iterator[LocalCluster]:
     """Like `cluster`, with TLS."""
     with LocalCluster(access_string=REDIS_ACCESS_STRING, tls=True) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def renders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Renders]:
+    """The stacks as the program describes them; much faster than `scripts.render.render` for each."""
+    base = tmp_path_factory.getbasetemp()
+    # Under pytest-xdist the folder above belongs to this run and to all of its processes.
+    made = Renders((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "renders")
+    yield made
+    made.close()
 
 
 @pytest.fixture

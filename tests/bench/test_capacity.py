@@ -12,7 +12,7 @@ from scripts.capacity.figures import figures
 from scripts.capacity.plan import Figures, capacity, rolling_tasks, worker_connections
 from scripts.capacity.report import lines
 from scripts.capacity.stack import Broker, Stack, Workers, read
-from scripts.render import render
+from tests.infra.renders import Renders
 
 BROKER = Broker("cache.m7g.large", shards=3, replicas=1, tls=True, cpu_alarm=0.8, memory_alarm=0.75)
 WORKERS = Workers("data_queue", most=12, processes=2, rolling=134)
@@ -96,8 +96,8 @@ def test_the_report_names_its_assumptions() -> None:
 
 
 @pytest.mark.parametrize("name", ["staging", "prod"])
-def test_the_real_stacks_can_be_read(name: str) -> None:
-    stack = read(render(name))
+def test_the_real_stacks_can_be_read(name: str, renders: Renders) -> None:
+    stack = read(renders.named(name))
     assert stack.broker.node_type in MAXMEMORY
     assert stack.broker.shards == 3
     assert stack.broker.tls
@@ -118,9 +118,9 @@ def test_results_of_their_own_leave_the_broker_alone() -> None:
     assert capacity(replace(STACK, own=large), FIGURES).messages_results == pytest.approx(8000)
 
 
-def test_both_clusters_are_read_off_the_render() -> None:
+def test_both_clusters_are_read_off_the_render(renders: Renders) -> None:
     redis = {"memoryAlarm": 60, "results": {"shards": 2, "nodeType": "cache.t4g.medium", "memoryAlarm": 90}}
-    stack = read(render("staging", {"redis": redis}))
+    stack = read(renders.of("staging", {"redis": redis}))
     assert (stack.broker.shards, stack.broker.memory_alarm) == (3, 0.6)
     assert stack.own is not None
     assert (stack.own.shards, stack.own.node_type, stack.own.memory_alarm) == (2, "cache.t4g.medium", 0.9)

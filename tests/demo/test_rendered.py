@@ -10,11 +10,12 @@ from scripts.render import Render
 from scripts.render.services import EcsService, services
 from service import fleet
 from service.settings import load_settings
+from tests.infra.renders import Renders
 
 
-@pytest.fixture(scope="module", params=["staging", "prod"])
-def stack(request: pytest.FixtureRequest) -> Render:
-    return rendered(request.param)
+@pytest.fixture(params=["staging", "prod"])
+def stack(request: pytest.FixtureRequest, renders: Renders) -> Render:
+    return renders.named(request.param)
 
 
 def settings_of(service: EcsService, monkeypatch: pytest.MonkeyPatch) -> None:

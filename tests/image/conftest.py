@@ -11,11 +11,12 @@ from pydantic import SecretStr
 from scripts.image.build import Built, build
 from scripts.image.engine import Engine
 from scripts.localcluster import LocalCluster
-from scripts.render import Render, render
+from scripts.render import Render
 from scripts.render.services import EcsService, redis_access_string, redis_user_name, services
 from service.app import create_app
 from service.settings import Settings
 from tests.image.gate import Gate
+from tests.infra.renders import Renders
 
 _SAID = pytest.StashKey[list[str]]()
 
@@ -38,8 +39,8 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="session")
-def prod() -> Render:
-    return render("prod")
+def prod(renders: Renders) -> Render:
+    return renders.named("prod")
 
 
 @pytest.fixture(scope="session")

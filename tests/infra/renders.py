@@ -41,6 +41,10 @@ class Renders:
             self._begun[key] = self._threads.submit(self._shared, key, stack, overrides, preview)
         return self._begun[key]
 
+    def of(self, stack: str, overrides: Mapping[str, Any] | None = None) -> Render:
+        """Return the render of a stack with its configuration changed."""
+        return self.begin(stack, overrides).result()
+
     def named(self, name: str, preview: bool = False) -> Render:
         """Return the render of one of `CONFIGURATIONS`."""
         return self.begin(*CONFIGURATIONS[name], preview=preview).result()

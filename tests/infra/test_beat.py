@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from infra import config
 from infra.config.schedules import MAX_BYTES
-from scripts.render import Render, render
+from scripts.render import Render
 from scripts.render.services import EcsService, services
 from service import fleet
 from service.beat.declared import cron, parse
 from service.settings import load_settings
+from tests.infra.renders import Renders
 
 TASK = "service.tasks.monitoring.probe_host"
 SCHEDULES: dict[str, Any] = {
@@ -129,9 +130,11 @@ def test_what_the_stack_accepts_celery_understands(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def scheduled() -> Render:
+def scheduled(renders: Renders) -> Render:
     environment = {"environment": {"SHOP": "eu"}}
-    return render("prod", {"schedules": SCHEDULES, "beat": environment, "taskModules": ["service.tasks", "shop.mail"]})
+    return renders.of(
+        "prod", {"schedules": SCHEDULES, "beat": environment, "taskModules": ["service.tasks", "shop.mail"]}
+    )
 
 
 def beat_of(stack: Render) -> EcsService:
@@ -182,8 +185,8 @@ def test_its_alarms_tell_people_and_roll_back(stack: Render) -> None:
     assert {fleet.METRIC_BEAT_AGE, fleet.METRIC_SCHEDULE_LATE} <= shown
 
 
-def test_a_stack_can_do_without() -> None:
-    without = render("staging", {"beat": {"enabled": False}})
+def test_a_stack_can_do_without(renders: Renders) -> None:
+    without = renders.of("staging", {"beat": {"enabled": False}})
     assert not [service for service in services(without) if service.role == "beat"]
     assert not [alarm for alarm in without.of_type("metricAlarm:MetricAlarm") if alarm.name.startswith("beat")]
     assert fleet.METRIC_BEAT_AGE not in without.one("cloudwatch/dashboard:Dashboard").inputs["dashboardBody"]

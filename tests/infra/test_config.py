@@ -11,8 +11,9 @@ import pytest
 from infra import config
 from infra.config.defaults import defaults
 from infra.plan.fargate import SIZES
-from scripts.render import RenderError, render
+from scripts.render import RenderError
 from service.fleet import DEAD_LETTER_QUEUE, QUEUES
+from tests.infra.renders import Renders
 
 VPC, SUBNETS = "vpc-12345678", ["subnet-12345678", "subnet-87654321"]
 DOCS = Path(__file__).parents[2] / "docs" / "infrastructure.md"
@@ -294,10 +295,10 @@ def test_an_address_that_something_opens_may_be_waited_for() -> None:
     assert config.load("prod", {"waitFor": waits, "network": {"egress": egress}}).wait_for == tuple(waits)
 
 
-def test_a_wrong_configuration_registers_nothing() -> None:
+def test_a_wrong_configuration_registers_nothing(renders: Renders) -> None:
     broken = {"queues": {"data_queue": {"cpu": 300}}, "redis": {"shards": 0}}
     with pytest.raises(RenderError) as caught:
-        render("staging", broken)
+        renders.of("staging", broken)
     first, *rest = str(caught.value).splitlines()
     assert first == "the configuration of stack 'staging' is wrong:"
     assert [line.split(":")[0] for line in rest] == ["redis.shards", "queues.data_queue.cpu"]

@@ -11,7 +11,8 @@ from infra.plan.egress import Opening, closed_ports, openings, targets
 from infra.plan.endpoints import interfaces
 from infra.plan.existing import Subnet, check_subnets
 from scripts.checks.views import allowed
-from scripts.render import Render, render
+from scripts.render import Render
+from tests.infra.renders import Renders
 from tests.infra.test_services import container_of, statements
 
 VPC = "vpc-0123456789abcdef0"
@@ -20,9 +21,9 @@ TOPIC = "arn:aws:sns:eu-central-1:123456789012:on-call"
 
 
 @pytest.fixture(scope="module")
-def existing() -> Render:
+def existing(renders: Renders) -> Render:
     """A VPC of somebody else's, with its own way out."""
-    return render(
+    return renders.of(
         "prod",
         {
             "network": {
@@ -44,9 +45,9 @@ def existing() -> Render:
 
 
 @pytest.fixture(scope="module")
-def alone() -> Render:
+def alone(renders: Renders) -> Render:
     """No way out but endpoints."""
-    return render("prod", {"network": {"nat": "none"}, "exec": True})
+    return renders.of("prod", {"network": {"nat": "none"}, "exec": True})
 
 
 def egress(stack: Render) -> dict[str, dict[str, Any]]:

@@ -11,11 +11,12 @@ import pytest
 from infra import config
 from infra.plan.deployment import running_limit
 from scripts.checks.aws_model import pascal, problems
-from scripts.render import Render, render
+from scripts.render import Render
 from scripts.render.services import services
 from service import fleet, queues
 from service.rediscluster.options import MAX_PARTITIONS
 from service.settings import load_settings
+from tests.infra.renders import Renders
 
 NEW = "reports_queue"
 OFF = "monitoring_queue"
@@ -51,8 +52,8 @@ def complaints(queue: dict[str, Any], name: str = "data_queue", stack: str = "st
 
 
 @pytest.fixture(scope="module")
-def changed() -> Render:
-    return render("prod", DOCUMENT)
+def changed(renders: Renders) -> Render:
+    return renders.of("prod", DOCUMENT)
 
 
 def of_queue(stack: Render, part: str) -> dict[str, list[str]]:

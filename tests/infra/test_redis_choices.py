@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import Any
 
 import pytest
@@ -11,11 +10,12 @@ import pytest
 from infra import config
 from infra.plan.names import redis_nodes
 from scripts.checks.aws_model import pascal, problems
-from scripts.render import Render, render
+from scripts.render import Render
 from scripts.render.render import Resource
 from scripts.render.services import services
 from service.fleet import BROKER_ACCESS_STRING, RESULT_ACCESS_STRING
 from service.settings import load_settings
+from tests.infra.renders import Renders
 
 GROUP = "elasticache/replicationGroup:ReplicationGroup"
 USER = "elasticache/user:User"
@@ -30,27 +30,22 @@ SHARED_PASSWORDS = {"passwords": [1, 2], "restoreFrom": "before-the-fire"}
 OWN_RESULTS = {"results": {"shards": 2}}
 
 
-@cache
-def rendered(redis: str) -> Render:
-    return render("prod", {"redis": json.loads(redis)})
-
-
 @pytest.fixture
-def durable() -> Render:
+def durable(renders: Renders) -> Render:
     """Valkey with durability, IAM, and a smaller cluster for the results."""
-    return rendered(json.dumps(DURABLE))
+    return renders.of("prod", {"redis": DURABLE})
 
 
 @pytest.fixture
-def rotating() -> Render:
+def rotating(renders: Renders) -> Render:
     """Two passwords, restored from a snapshot."""
-    return rendered(json.dumps(SHARED_PASSWORDS))
+    return renders.of("prod", {"redis": SHARED_PASSWORDS})
 
 
 @pytest.fixture
-def separate() -> Render:
+def separate(renders: Renders) -> Render:
     """Passwords, and a cluster for the results."""
-    return rendered(json.dumps(OWN_RESULTS))
+    return renders.of("prod", {"redis": OWN_RESULTS})
 
 
 def statements(render: Render, policy: str) -> list[dict[str, Any]]:
@@ -136,8 +131,10 @@ def test_with_passwords_no_role_may_log_in_by_iam(prod: Render) -> None:
 
 
 @pytest.mark.parametrize("redis", [DURABLE, OWN_RESULTS, SHARED_PASSWORDS], ids=["iam", "password", "rotation"])
-def test_the_service_reads_what_the_stack_says(redis: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    stack = rendered(json.dumps(redis))
+def test_the_service_reads_what_the_stack_says(
+    redis: dict[str, Any], renders: Renders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = renders.of("prod", {"redis": redis})
     for ecs in services(stack):
         for name, value in {**ecs.environment, **dict.fromkeys(ecs.secrets, "x" * 48)}.items():
             monkeypatch.setenv(name, value)
@@ -230,10 +227,10 @@ def test_a_new_password_is_accepted_before_anybody_uses_it(rotating: Render) -> 
         assert version.urn in definition.dependencies
 
 
-def test_a_password_keeps_its_resource_while_it_is_accepted(prod: Render, rotating: Render) -> None:
+def test_a_password_keeps_its_resource_while_it_is_accepted(prod: Render, rotating: Render, renders: Renders) -> None:
     (before,) = (made.urn for made in prod.of_type("RandomPassword") if "workers" in made.name)
     assert before in {made.urn for made in rotating.of_type("RandomPassword")}
-    after = rendered(json.dumps({"passwords": [2]}))
+    after = renders.of("prod", {"redis": {"passwords": [2]}})
     (left,) = (made.urn for made in after.of_type("RandomPassword") if "workers" in made.name)
     assert left in {made.urn for made in rotating.of_type("RandomPassword")}
     assert left != before

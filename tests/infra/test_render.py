@@ -28,12 +28,11 @@ def run_render(stack: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_two_runs_print_the_same_and_a_pool_renders_it(staging: Render) -> None:
-    first, second = run_render("staging"), run_render("staging")
-    assert (first.returncode, first.stderr) == (0, "")
+def test_a_pool_renders_what_the_command_prints(staging: Render) -> None:
+    done = run_render("staging")
+    assert (done.returncode, done.stderr) == (0, "")
     # The image's tag follows the service package, which another test or a person may have touched in between.
-    assert without_tag(first.stdout) == without_tag(second.stdout)
-    printed, pooled = parse(json.loads(without_tag(first.stdout))), json.loads(without_tag(json.dumps(asdict(staging))))
+    printed, pooled = parse(json.loads(without_tag(done.stdout))), json.loads(without_tag(json.dumps(asdict(staging))))
     assert json.loads(json.dumps(asdict(printed))) == pooled
 
 
