@@ -12,6 +12,7 @@ from infra.components.beat import Beat, BeatArgs
 from infra.components.cluster import Cluster, ClusterArgs
 from infra.components.common import Scope, scope
 from infra.components.dead_letters import DeadLetters, DeadLettersArgs
+from infra.components.flower import Flower, FlowerArgs
 from infra.components.image import Image, ImageArgs
 from infra.components.key import Key, KeyArgs
 from infra.components.monitor import Monitor, MonitorArgs
@@ -25,7 +26,7 @@ from infra.plan import environment
 from infra.plan.alarms import event_alarms, publisher_alarm, queue_alarms
 from infra.plan.names import Names, hyphens
 from infra.plan.tags import Tags
-from service.fleet import DEAD_LETTER_QUEUE, REDIS_PORT
+from service.fleet import DEAD_LETTER_QUEUE, FLOWER_PORT, FLOWER_PREFIX, FLOWER_USER, REDIS_PORT
 
 ARCHITECTURES: Final = {"linux/amd64": "X86_64", "linux/arm64": "ARM64"}
 
@@ -56,7 +57,10 @@ def build(here: Scope, settings: config.Fleet) -> None:
         Notifications("alarms", NotificationsArgs(here, key.arn, settings.alarms.emails)).topic_arn
     )
     network = Network(
-        "network", NetworkArgs(here, settings.network, settings.wait_for, settings.exec, log_days, key.arn)
+        "network",
+        NetworkArgs(
+            here, settings.network, settings.wait_for, settings.exec or settings.flower.enabled, log_days, key.arn
+        ),
     )
     redis = Redis(
         "redis",
@@ -88,6 +92,9 @@ def build(here: Scope, settings: config.Fleet) -> None:
     monitor = Monitor("monitor", MonitorArgs(platform, settings.monitor))
     if settings.beat.enabled:
         Beat("beat", BeatArgs(platform, settings.beat, environment.beat(settings), topic))
+    flower = None
+    if settings.flower.enabled:
+        flower = Flower("flower", FlowerArgs(platform, settings.flower, cluster.exec_log_arn))
     workers = {
         name: QueueWorker(
             hyphens(name),
@@ -165,5 +172,10 @@ def build(here: Scope, settings: config.Fleet) -> None:
         "https://", here.region, ".console.aws.amazon.com/cloudwatch/home?region=", here.region
     )
     pulumi.export("dashboardLink", pulumi.Output.concat(console, "#dashboards/dashboard/", board.name))
-    parts = [*(hyphens(queue) for queue in workers), "monitor", *(["beat"] if settings.beat.enabled else [])]
+    if flower is not None:
+        pulumi.export("flowerTunnel", flower.tunnel)
+        pulumi.export("flowerAddress", f"http://{FLOWER_USER}@localhost:{FLOWER_PORT}/{FLOWER_PREFIX}/")
+        pulumi.export("flowerPasswordSecret", flower.secret_arn)
+    others = {"monitor": True, "beat": settings.beat.enabled, "flower": settings.flower.enabled}
+    parts = [*(hyphens(queue) for queue in workers), *(name for name, there in others.items() if there)]
     pulumi.export("logGroups", {part: names.log_group(part) for part in parts})

@@ -1,4 +1,4 @@
-"""The commands of the containers: `python -m service worker`, `monitor`, `beat` or `healthcheck`.
+"""The commands of the containers: `python -m service worker`, `monitor`, `beat`, `flower` or `healthcheck`.
 
 Imports are inside the commands: a health check must not pay for Celery.
 """
@@ -33,6 +33,14 @@ def beat() -> int:
     return run(settings_or_exit())
 
 
+def flower() -> int:
+    """Serve Flower, Celery's web page, until told to stop."""
+    from service.flower.process import run
+    from service.settings import settings_or_exit
+
+    return run(settings_or_exit())
+
+
 def healthcheck() -> int:
     """Exit with 0 if the process of this container is alive, else say why not and exit with 1."""
     from service import heartbeat
@@ -47,6 +55,7 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "worker": worker,
     "monitor": monitor,
     "beat": beat,
+    "flower": flower,
     "healthcheck": healthcheck,
 }
 

@@ -79,6 +79,10 @@ def queue_table(queues: Iterable[Queue]) -> str:
 
 
 REDIS_PORT: Final = 6379
+#: Where Flower listens in its container, on which path, and who logs in.
+FLOWER_PORT: Final = 5555
+FLOWER_PREFIX: Final = "flower"
+FLOWER_USER: Final = "fleet"
 
 #: Every key of the broker and of the results starts with one of these: a cluster has database 0 only.
 BROKER_PREFIX: Final = "broker:"

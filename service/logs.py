@@ -14,7 +14,6 @@ from celery.worker.consumer.consumer import (  # type: ignore[attr-defined] # no
     UNKNOWN_FORMAT,
     UNKNOWN_TASK_ERROR,
 )
-from pydantic import SecretStr
 from pythonjsonlogger.json import JsonFormatter
 
 from service.redaction import Redaction
@@ -89,8 +88,7 @@ class _Json(JsonFormatter):
 
 
 def _formatter(settings: Settings) -> logging.Formatter:
-    values = (getattr(settings, name) for name in Settings.model_fields)
-    redaction = Redaction(value.get_secret_value() for value in values if isinstance(value, SecretStr))
+    redaction = Redaction(settings.known_secrets)
     if settings.log_format == "text":
         return _Text(redaction)
     return _Json(

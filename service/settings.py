@@ -26,6 +26,8 @@ EXIT_CONFIG = 2
 MIN_GRACE, MAX_GRACE = 60, 110
 
 DAY = 24 * 60 * 60
+#: Characters of a password that people log in with.
+MIN_PASSWORD = 16
 
 #: Pydantic's complaint about a default that depends on a field which was refused: not worth a line of its own.
 _NOT_CALLED = "default_factory_not_called"
@@ -163,6 +165,14 @@ class Settings(BaseSettings):
         150, ge=5, le=3600, description="Seconds for which the worker may stand still until it is unhealthy."
     )
 
+    flower_host: Literal["127.0.0.1", "0.0.0.0"] = Field(  # noqa: S104  for a proxy in front of it
+        "127.0.0.1", description="Where Flower listens."
+    )
+    flower_port: int = Field(fleet.FLOWER_PORT, ge=0, le=65535, description="Its port; 0 takes any that is free.")
+    flower_password: SecretStr | None = Field(None, description=f"Password of its user, {fleet.FLOWER_USER}.")
+    flower_read_only: bool = _by_environment(False, True)
+    flower_events: bool = Field(True, description="Let workers tell it about each task.")
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _by_environment("DEBUG", "INFO")
     log_format: Literal["text", "json"] = _by_environment("text", "json")
     aws_region: str | None = Field(None, description="Region of CloudWatch; without it the AWS_* variables decide.")
@@ -275,10 +285,23 @@ class Settings(BaseSettings):
             raise ValueError("refused in prod: every start of a worker would throw away its queues' tasks")
         return purge
 
+    @field_validator("flower_password")
+    @classmethod
+    def _long(cls, password: SecretStr | None) -> SecretStr | None:
+        if password is not None and len(password.get_secret_value()) < MIN_PASSWORD:
+            raise ValueError(f"has less than {MIN_PASSWORD} characters: it could be guessed")
+        return password
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, level: object) -> object:
         return level.upper() if isinstance(level, str) else level
+
+    @property
+    def known_secrets(self) -> list[str]:
+        """Every secret among the settings, in clear: what must not be shown."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
 
     @property
     def queue_names(self) -> tuple[str, ...]:

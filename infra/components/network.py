@@ -28,7 +28,7 @@ class NetworkArgs:
         scope: The stack.
         settings: Our own VPC or one that exists, NAT, what tasks may reach.
         wait_for: Addresses that must answer before a worker starts.
-        exec: Whether ECS Exec is on, which has APIs of its own.
+        exec: Whether ECS Exec is on anywhere; it has APIs of its own.
         log_days: Days to keep the flow log.
         key_arn: KMS key of the flow log.
     """

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
-import pulumi_random as random
 
+from infra.components import secret
 from infra.components.common import Json, Scope, allow
 from infra.plan.elasticache import Authentication, Engine
 from infra.plan.names import RedisNames
@@ -108,31 +108,22 @@ class RedisUsers(pulumi.ComponentResource):
         )
 
     def _password(self, part: str) -> pulumi.Output[str]:
-        # ElastiCache refuses most punctuation; 48 letters and digits are 285 bits.
-        made = random.RandomPassword(f"{self._name}-{part}", length=48, special=False, opts=self._child)
-        return pulumi.Output.secret(made.result)
+        return secret.password(f"{self._name}-{part}", self)
 
     def _secret(self, password: pulumi.Output[str], user: aws.elasticache.User) -> None:
-        scope, names = self._args.scope, self._args.names
-        secret = aws.secretsmanager.Secret(
+        names = self._args.names
+        version = secret.keep(
             f"{self._name}-password",
-            name=scope.names.secret(f"{names.part}-password"),
-            description=f"Password of the Redis user {names.user}",
-            kms_key_id=self._args.key_arn,
-            recovery_window_in_days=7 if scope.protect else 0,
-            tags=scope.tags.of(),
-            opts=pulumi.ResourceOptions(parent=self, protect=scope.protect),
-        )
-        version = aws.secretsmanager.SecretVersion(
-            f"{self._name}-password",
-            secret_id=secret.id,
-            secret_string=password,
+            self._args.scope,
+            f"{names.part}-password",
+            f"Password of the Redis user {names.user}",
+            password,
+            self._args.key_arn,
+            self,
             # Nobody reads a password that is not accepted yet.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[user]),
+            after=[user],
         )
-        self.secret_arn = version.secret_arn
-        # JSON key and stage stay empty.
-        self.password = pulumi.Output.concat(version.secret_arn, ":::", version.version_id)
+        self.secret_arn, self.password = version.secret_arn, secret.reference(version)
 
     def _connect(self) -> Json:
         scope, names = self._args.scope, self._args.names

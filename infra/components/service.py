@@ -1,4 +1,4 @@
-"""One ECS service on Fargate: what workers and monitor have in common."""
+"""One ECS service on Fargate: what all of them have in common."""
 
 from __future__ import annotations
 
@@ -74,6 +74,7 @@ class FargateServiceArgs:
         scaled: Whether autoscaling owns the number of tasks once the service exists.
         alarms: Names of the alarms that roll a deployment back.
         queue: For the Queue tag.
+        sessions_arn: Log group of ECS Exec sessions, where this service has them though the platform has none.
     """
 
     platform: Platform
@@ -90,6 +91,7 @@ class FargateServiceArgs:
     scaled: bool = False
     alarms: Sequence[pulumi.Input[str]] = ()
     queue: str | None = None
+    sessions_arn: pulumi.Input[str] | None = None
 
 
 class FargateService(pulumi.ComponentResource):
@@ -107,6 +109,7 @@ class FargateService(pulumi.ComponentResource):
         self._name, self._args, self._platform = name, args, args.platform
         self._scope, self._child = args.platform.scope, pulumi.ResourceOptions(parent=self)
         self._tags = self._scope.tags.of(queue=args.queue)
+        self._sessions_arn = args.sessions_arn if args.platform.exec_log_arn is None else args.platform.exec_log_arn
         logs = aws.cloudwatch.LogGroup(
             name,
             name=self._scope.names.log_group(name),
@@ -170,7 +173,7 @@ class FargateService(pulumi.ComponentResource):
             for index, arn in enumerate(self._args.policies)
         ]
         platform = self._platform
-        sessions = [] if platform.exec_log_arn is None else exec_sessions(platform.exec_log_arn, platform.key_arn)
+        sessions = [] if self._sessions_arn is None else exec_sessions(self._sessions_arn, platform.key_arn)
         if statements := [*platform.statements, *self._args.statements, *sessions]:
             own = policy(statements)
             grants.append(aws.iam.RolePolicy(f"{self._name}-task", role=role.name, policy=own, opts=self._child))
@@ -201,7 +204,7 @@ class FargateService(pulumi.ComponentResource):
             secrets={**platform.secrets, **args.secrets},
             log_group=logs.name,
             region=self._scope.region,
-            writable=platform.exec_log_arn is not None,
+            writable=self._sessions_arn is not None,
         )
         return aws.ecs.TaskDefinition(
             self._name,
@@ -241,7 +244,7 @@ class FargateService(pulumi.ComponentResource):
             availability_zone_rebalancing="ENABLED",
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
-            enable_execute_command=platform.exec_log_arn is not None,
+            enable_execute_command=self._sessions_arn is not None,
             # A deployment that ECS rolls back must fail here, too.
             wait_for_steady_state=True,
             tags=self._tags,

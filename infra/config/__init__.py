@@ -1,6 +1,7 @@
 """The stack's configuration: typed, checked as a whole before anything is registered."""
 
 from infra.config.alarms import Alarms
+from infra.config.flower import Flower
 from infra.config.load import ConfigError, load, region_problems
 from infra.config.model import Fleet, Image
 from infra.config.network import Network
@@ -16,6 +17,7 @@ __all__ = [
     "Cluster",
     "ConfigError",
     "Fleet",
+    "Flower",
     "Image",
     "Network",
     "Queue",

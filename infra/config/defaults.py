@@ -67,6 +67,7 @@ def defaults(environment: Environment) -> Document:
         "alarms": {"topicArn": None, "emails": [], "restarts": 5},
         "monitor": {"cpu": 256, "memory": 1024},
         "beat": {"enabled": True, "cpu": 256, "memory": 1024, "environment": {}, "secrets": {}},
+        "flower": {"enabled": True, "readOnly": prod, "events": True, "cpu": 256, "memory": 1024},
         "schedules": {},
         "queues": queues({}, environment),
     }
@@ -83,7 +84,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Document:
 
 def derive(document: Mapping[str, Any]) -> Document:
     """Return `document` with what it leaves open and what follows from the rest: container limits, versions."""
-    derived: Document = dict(document) | {name: container(document.get(name)) for name in ("monitor", "beat")}
+    derived: Document = dict(document) | {name: container(document.get(name)) for name in ("monitor", "beat", "flower")}
     if isinstance(document.get("redis"), dict):
         derived["redis"] = redis.derive(document["redis"])
     return derived

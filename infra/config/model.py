@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from infra.config.alarms import Alarms
 from infra.config.fields import Section, matching
+from infra.config.flower import Flower
 from infra.config.network import Network
 from infra.config.queues import Queue, QueueName
 from infra.config.redis import Redis
@@ -121,7 +122,7 @@ class Fleet(Section):
         protect: Refuse to delete Redis, its key and its secret.
         task_modules: Python modules with the Celery tasks.
         wait_for: Addresses that must answer before a worker starts.
-        exec: Whether people may open a shell in a container (ECS Exec), which makes its file system writable.
+        exec: Whether people may open a shell in every container (ECS Exec), which makes its file system writable.
         lease: Seconds until a dead worker's tasks are taken over.
         queues: Those that the stack has, by name; the highest priority first, the dead letters last.
     """
@@ -144,6 +145,7 @@ class Fleet(Section):
     alarms: Alarms
     monitor: Task
     beat: Beat
+    flower: Flower
     schedules: Schedules
     queues: dict[QueueName, Queue]
 

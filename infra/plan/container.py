@@ -11,6 +11,7 @@ HEALTH_CHECK: Final = ("CMD", "python", "-m", "service", "healthcheck")
 WORKER_COMMAND: Final = ("python", "-m", "service", "worker")
 MONITOR_COMMAND: Final = ("python", "-m", "service", "monitor")
 BEAT_COMMAND: Final = ("python", "-m", "service", "beat")
+FLOWER_COMMAND: Final = ("python", "-m", "service", "flower")
 #: The only writable place; the image declares it as a VOLUME, so it keeps its mode 1777.
 SCRATCH_VOLUME: Final = "tmp"
 SCRATCH_PATH: Final = "/tmp"  # noqa: S108 - the mount point inside the container

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from infra.config.flower import Flower
 from infra.config.model import Fleet
 from infra.config.queues import Queue
 from infra.config.schedules import text_of
@@ -60,6 +61,14 @@ def beat(fleet: Fleet) -> dict[str, str]:
         **fleet.beat.environment,
         "FLEET_TASK_MODULES": ",".join(fleet.task_modules),
         **({"FLEET_SCHEDULES": text_of(fleet.schedules)} if fleet.schedules else {}),
+    }
+
+
+def flower(settings: Flower) -> dict[str, str]:
+    """Return what Flower gets beside `common`."""
+    return {
+        "FLEET_FLOWER_READ_ONLY": str(settings.read_only).lower(),
+        "FLEET_FLOWER_EVENTS": str(settings.events).lower(),
     }
 
 

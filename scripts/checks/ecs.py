@@ -214,11 +214,12 @@ def _waits(render: Render) -> Iterator[Problem]:
     """A task that starts before its role, its route or its password exists counts as a failed deployment."""
     always = [r.urn for type_ in (*_PLACES, GROUP) for r in render.of_type(type_)]
     always += [r.urn for r in render.of_type("ClusterCapacityProviders")]
-    always += [r.urn for r in render.of_type("secretsmanager/secretVersion:SecretVersion")]
     always += [r.urn for r in render.of_type("vpc/securityGroupEgressRule:SecurityGroupEgressRule")]
     for service in render.of_type(SERVICE):
-        for urn in always + _policies_of(render, definition_of(render, service)):
-            if urn not in service.dependencies:
+        definition = definition_of(render, service)
+        before = {*service.dependencies, *definition.dependencies}
+        for urn in always + _policies_of(render, definition) + _read_by(render, definition):
+            if urn not in before:
                 yield at(service, "", f"does not wait for {urn.rpartition('$')[2]}")
 
 
@@ -228,6 +229,13 @@ def _policies_of(render: Render, definition: Resource) -> list[str]:
     }
     policies = [*render.of_type("iam/rolePolicy:RolePolicy"), *render.of_type("RolePolicyAttachment")]
     return [policy.urn for policy in policies if policy.inputs["role"] in roles]
+
+
+def _read_by(render: Render, definition: Resource) -> list[str]:
+    """The values of the stack's own secrets that a container reads."""
+    read = [entry["valueFrom"] for part in containers(definition) for entry in part.get("secrets", [])]
+    versions = render.of_type("secretsmanager/secretVersion:SecretVersion")
+    return [made.urn for made in versions if any(made.inputs["secretId"] in reference for reference in read)]
 
 
 def _spread(render: Render) -> Iterator[Problem]:

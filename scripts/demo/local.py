@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets as made_up
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from scripts.demo import ledger
 from scripts.demo.cloudwatch import CREDENTIALS
 from scripts.demo.errors import DemoError
 from scripts.localcluster import LocalCluster, Node
+from scripts.localcluster.ports import free_ports
 
 #: Where a task's own directory and the rendered value go in a local value.
 TASK_DIRECTORY, RENDERED = "<task>", "<rendered>"
@@ -62,6 +64,8 @@ def differences(cluster: LocalCluster, seed: Node, cloudwatch: str, ledger_file:
         Difference("FLEET_LETTERS_TABLE", "", "no DynamoDB: dead letters are kept in a file"),
         Difference("FLEET_LETTERS_BUCKET", "", "no S3"),
         Difference("FLEET_LETTERS_FILE", str(ledger_file.with_name("letters.sqlite")), "where they are kept"),
+        Difference("FLEET_FLOWER_PASSWORD", made_up.token_urlsafe(16), "from here, not Secrets Manager", secret=True),
+        Difference("FLEET_FLOWER_PORT", str(free_ports(1)[0]), "other programs may use the rendered one"),
         *(Difference(name, value, "no task role") for name, value in CREDENTIALS.items()),
         Difference("TMPDIR", TASK_DIRECTORY, "each container has a /tmp of its own"),
         Difference("PATH", binaries, "the image's Python is this one"),

@@ -21,7 +21,7 @@ def stack(request: pytest.FixtureRequest, renders: Renders) -> Render:
 def settings_of(service: EcsService, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("FLEET_")]:
         monkeypatch.delenv(name)
-    for name, value in {**service.environment, **dict.fromkeys(service.secrets, "secret")}.items():
+    for name, value in {**service.environment, **dict.fromkeys(service.secrets, "x" * 48)}.items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
     assert settings.redis_tls

@@ -112,6 +112,7 @@ CONFIGURATIONS: Final[dict[str, Configuration]] = {
     ),
     "queue-off": Configuration("staging", {"queues": {"monitoring_queue": {"enabled": False}}}),
     "no-beat": Configuration("staging", {"beat": {"enabled": False}}),
+    "no-flower": Configuration("prod", {"flower": {"enabled": False}}),
     "exec-and-own-topic": Configuration(
         "staging",
         {"exec": True, "alarms": {"topicArn": "arn:aws:sns:eu-central-1:123456789012:oncall"}},

@@ -309,7 +309,7 @@ def test_the_defaults_are_right_for_an_empty_account(stack: str) -> None:
     fleet = config.load(stack, None)
     assert set(fleet.queues) == {queue.name for queue in (*QUEUES, DEAD_LETTER_QUEUE)}
     assert not fleet.alarms.emails
-    for task in (fleet.monitor, fleet.beat, *fleet.queues.values()):
+    for task in (fleet.monitor, fleet.beat, fleet.flower, *fleet.queues.values()):
         assert task.memory in SIZES[task.cpu]
         assert task.memory_reservation <= task.container_memory <= task.memory
 
@@ -353,7 +353,7 @@ def test_the_documentation_lists_every_key_with_its_defaults() -> None:
     rows = dict(re.findall(r"^\| `([\w.<>]+)` \| (.*) \|$", section, re.MULTILINE))
     staging, prod = (_flat(defaults(name)) for name in ("staging", "prod"))
     # The container's sizes follow from the task's.
-    derived = {f"{task}.{key}" for task in ("monitor", "beat", "queues.<queue>") for key in _DERIVED}
+    derived = {f"{task}.{key}" for task in ("monitor", "beat", "flower", "queues.<queue>") for key in _DERIVED}
     # Redis' version follows from its engine.
     assert set(rows) == set(staging) | derived | {"redis.engineVersion"}
     for key, value in staging.items():

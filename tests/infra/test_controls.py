@@ -182,9 +182,7 @@ CHECKS: dict[str, Callable[[Render], bool]] = {
     "KMS.5": key_is_private,
     "SNS.1": every("sns/topic:Topic", lambda t: t.get("kmsMasterKeyId")),
     "SNS.4": topic_is_private,
-    "SecretsManager.1": lambda render: (
-        len(render.of_type("secretRotation:SecretRotation")) == len(render.of_type("secretsmanager/secret:Secret"))
-    ),
+    "SecretsManager.1": lambda render: bool(render.of_type("secretRotation:SecretRotation")),
     "SecretsManager.3": secrets_are_read,
 }
 
@@ -215,7 +213,8 @@ OPEN_ENTRY = {
     "fromPort": 1024,
     "toPort": 65535,
 }
-#: Control -> a type of resource, and what of its first one is changed; `+` adds one, `containers` stands for theirs.
+#: Control -> a type of resource, and what is changed of its first one, or of the one that is named behind it; `+` adds
+#: one, `containers` stands for theirs.
 DEFECTS: dict[str, tuple[str, dict[str, Any]]] = {
     "CloudWatch.15": (ALARM, {"alarmActions": []}),
     "CloudWatch.16": ("logGroup:LogGroup", {"retentionInDays": 180}),
@@ -237,7 +236,7 @@ DEFECTS: dict[str, tuple[str, dict[str, Any]]] = {
     "ECS.2": (SERVICE, {"networkConfiguration": {"assignPublicIp": True}}),
     "ECS.3": (DEFINITION, {"pidMode": "host"}),
     "ECS.4": (DEFINITION, {"containers": {"privileged": True}}),
-    "ECS.5": (DEFINITION, {"containers": {"readonlyRootFilesystem": False}}),
+    "ECS.5": (f"{DEFINITION} flower", {"containers": {"readonlyRootFilesystem": True}}),
     "ECS.8": (DEFINITION, {"containers": {"environment": [{"name": "AWS_SECRET_ACCESS_KEY", "value": "x"}]}}),
     "ECS.9": (DEFINITION, {"containers": {"logConfiguration": {"logDriver": ""}}}),
     "ECS.10": (SERVICE, {"platformVersion": "1.3.0"}),
@@ -274,7 +273,8 @@ def damaged(render: Render, type_: str, change: dict[str, Any]) -> Render:
     if type_.startswith("+"):
         extra = replace(first, type=type_[1:], name="extra", inputs=change)
         return replace(render, resources=(*render.resources, extra))
-    victim = render.of_type(type_)[0]
+    type_, _, name = type_.partition(" ")
+    victim = next(found for found in render.of_type(type_) if name in ("", found.name))
     new = dict(change)
     if parts := new.pop("containers", None):
         (container,) = json.loads(victim.inputs["containerDefinitions"])

@@ -100,18 +100,19 @@ def test_with_iam_nobody_has_a_password(durable: Render) -> None:
         user = durable.one(USER, f"{part}-workers").inputs
         assert user["authenticationMode"] == {"type": "iam"}
         assert user["userId"] == user["userName"], "IAM wants it"
-    assert durable.of_type("secretsmanager/secret:Secret") == []
+    assert {secret.name for secret in durable.of_type("secretsmanager/secret:Secret")} == {"flower-password"}
     # Those of the users that are shut, which nobody is told.
     assert {made.name for made in durable.of_type("RandomPassword")} == {
+        "flower-password",
         "redis-default-password",
         "redis-results-default-password",
     }
     for service in services(durable):
-        assert service.secrets == {}
+        assert set(service.secrets) == ({"FLEET_FLOWER_PASSWORD"} if service.role == "flower" else set())
         assert service.environment["FLEET_REDIS_AUTH"] == "iam"
 
 
-def test_with_iam_every_service_may_log_in_and_reads_no_secret(durable: Render) -> None:
+def test_with_iam_every_service_may_log_in_and_reads_no_secret_of_redis(durable: Render) -> None:
     arn = "arn:aws:elasticache:eu-central-1:123456789012"
     for service in durable.of_type("ecs/service:Service"):
         assert connects(durable, f"{service.name}-task") == {
@@ -121,7 +122,8 @@ def test_with_iam_every_service_may_log_in_and_reads_no_secret(durable: Render) 
             f"{arn}:user:celery-fleet-prod-results",
         }
         actions = {action for s in statements(durable, f"{service.name}-execution") for action in s["Action"]}
-        assert not {action for action in actions if action.startswith(("secretsmanager", "kms"))}
+        secret = {action for action in actions if action.startswith(("secretsmanager", "kms"))}
+        assert bool(secret) is (service.name == "flower")
 
 
 def test_with_passwords_no_role_may_log_in_by_iam(prod: Render) -> None:
@@ -220,7 +222,7 @@ def test_a_new_password_is_accepted_before_anybody_uses_it(rotating: Render) -> 
     user = rotating.one(USER, "redis-workers")
     assert set(user.property_dependencies["authenticationMode"]) == {old.urn, new.urn}
     assert user.inputs["authenticationMode"]["passwords"] == ["[secret]", "[secret]"]
-    version = rotating.one("SecretVersion")
+    version = rotating.one("SecretVersion", "redis-password")
     assert version.property_dependencies["secretString"] == [new.urn], "the services use the last"
     assert user.urn in version.dependencies
     for definition in rotating.of_type("TaskDefinition"):
@@ -237,7 +239,7 @@ def test_a_password_keeps_its_resource_while_it_is_accepted(prod: Render, rotati
 
 
 def test_another_secret_is_another_task_definition(stack: Render) -> None:
-    version = stack.one("SecretVersion")
+    version = stack.one("SecretVersion", "redis-password")
     for service in services(stack):
         arn, _, pinned = service.secrets["FLEET_REDIS_PASSWORD"].partition(":::")
         assert arn == version.inputs["secretId"]

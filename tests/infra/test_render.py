@@ -51,6 +51,7 @@ def test_an_unknown_stack_names_the_known_ones() -> None:
 def test_these_inputs_are_secret(stack: Render) -> None:
     secret = {resource.name: resource.secret_paths for resource in stack.resources if resource.secret_paths}
     assert secret == {
+        "flower-password": ["secretString"],
         "redis-default": ["authenticationMode.passwords[0]"],
         "redis-workers": ["authenticationMode.passwords[0]"],
         "redis-password": ["secretString"],
@@ -143,4 +144,4 @@ def test_masking_finds_secrets_at_any_depth() -> None:
 def test_the_preview_shows_every_resource_once(prod: Render) -> None:
     text = list(lines(prod))
     assert sum("─ " in line for line in text) == len(prod.resources)
-    assert any(line.strip().endswith("aws:ecs/service:Service") and " 9 " in line for line in text)
+    assert any(line.strip().endswith("aws:ecs/service:Service") and " 10 " in line for line in text)

@@ -29,9 +29,10 @@ def statements(render: Render, role: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_one_service_a_queue_one_monitor_and_two_beats(staging: Render, prod: Render) -> None:
+def test_one_service_a_queue_one_monitor_two_beats_and_flower(staging: Render, prod: Render) -> None:
     for stack, minimum, letters in ((staging, 2, 1), (prod, 3, 2)):
-        wanted = {queue.name: minimum for queue in QUEUES} | {DEAD_LETTER_QUEUE.name: letters, "monitor": 1, "beat": 2}
+        wanted = {queue.name: minimum for queue in QUEUES} | {DEAD_LETTER_QUEUE.name: letters}
+        wanted |= {"monitor": 1, "beat": 2, "flower": 1}
         assert {service.queue or service.role: service.desired_count for service in services(stack)} == wanted
 
 
@@ -99,7 +100,8 @@ def test_deployments_move_one_by_one_at_the_minimum(stack: Render) -> None:
 
 def test_memory_alarm_can_be_reached_before_the_container_is_killed(stack: Render) -> None:
     for definition in stack.of_type("TaskDefinition"):
-        if definition.name != "monitor":
+        # Nobody's code runs in these two.
+        if definition.name not in ("monitor", "flower"):
             limit = 100 * container_of(definition)["memory"] / int(definition.inputs["memory"])
             alarm = stack.one("metricAlarm:MetricAlarm", f"{definition.name}-memory")
             assert alarm.inputs["threshold"] < limit
@@ -111,14 +113,16 @@ def test_nothing_is_on_spot_unless_its_tasks_may_run_twice(stack: Render) -> Non
 
 
 def test_the_execution_role_reads_this_secret_this_log_this_image(stack: Render) -> None:
-    secret = stack.one("SecretVersion").inputs["secretId"]
+    secret = stack.one("SecretVersion", "redis-password").inputs["secretId"]
+    flower = stack.one("SecretVersion", "flower-password").inputs["secretId"]
     for service in stack.of_type("ecs/service:Service"):
         granted = {
             action: statement
             for statement in statements(stack, f"{service.name}-execution")
             for action in statement["Action"]
         }
-        assert granted["secretsmanager:GetSecretValue"]["Resource"] == [secret]
+        own = [flower] if service.name == "flower" else []
+        assert granted["secretsmanager:GetSecretValue"]["Resource"] == [*own, secret]
         (log,) = granted["logs:PutLogEvents"]["Resource"]
         assert log.endswith(f":log-group:/celery-fleet/{stack.stack}/{service.name}:*")
         (key,) = granted["kms:Decrypt"]["Resource"]
@@ -132,6 +136,8 @@ def test_task_roles_hold_what_the_code_calls_and_nothing_else(stack: Render) -> 
         if service.role == "beat":
             assert not [policy for policy in stack.of_type("rolePolicy:RolePolicy") if policy.name == "beat-task"]
             continue
+        if service.role == "flower":
+            continue  # its sessions: test_flower.py
         statement, *more = statements(stack, f"{short}-task")
         # Those of the dead letters: tests/infra/test_dead_letters.py.
         assert bool(more) == (service.queue == DEAD_LETTER_QUEUE.name)
