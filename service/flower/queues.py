@@ -28,7 +28,7 @@ class Queues:
         self._read = read
         self._names = names
 
-    async def queues(self, _active: Iterable[str]) -> list[dict[str, Any]]:
+    async def queues(self, _active: Iterable[str], /) -> list[dict[str, Any]]:
         """Count what is in each queue; one whose shard does not answer has no numbers.
 
         Args:

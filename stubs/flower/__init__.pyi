@@ -1,0 +1,1 @@
+# What service/flower uses of Flower 2.2, which ships no types.

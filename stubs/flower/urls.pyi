@@ -1,0 +1,3 @@
+from typing import Any
+
+settings: dict[str, Any]
