@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import requests
 from celery import Celery
 from celery.result import AsyncResult
 from moto.server import ThreadedMotoServer
@@ -87,7 +88,8 @@ def test_the_image_holds_what_is_locked_and_nothing_to_build_with(engine: Engine
 def test_nothing_is_compiled_at_run_time(engine: Engine, image: Built) -> None:
     code = """if True:
         import subprocess, sys
-        for names in ("service.celery_app, celery.bin.celery, celery.concurrency.prefork", "service.monitor"):
+        worker = "service.celery_app, celery.bin.celery, celery.concurrency.prefork"
+        for names in (worker, "service.monitor", "service.flower.process"):
             said = subprocess.run([sys.executable, "-v", "-c", f"import {names}"], capture_output=True, text=True)
             assert said.returncode == 0, said.stderr
             for line in said.stderr.splitlines():
@@ -259,6 +261,28 @@ def test_the_monitor_publishes_and_ends_at_once(
             assert monitor.changes() == []
     finally:
         server.stop()
+
+
+def test_flower_asks_for_its_login_and_ends_at_once(
+    engine: Engine, image: Built, prod: Render, redis: LocalCluster, app: Celery, say: Say
+) -> None:
+    service, port = service_of(prod, "flower"), free_port()
+    login = (fleet.FLOWER_USER, "a-password-of-flower")
+    here = {"FLEET_FLOWER_PASSWORD": login[1], "FLEET_FLOWER_PORT": str(port)}
+    app.send_task("service.tasks.default.digest_text", args=("one two",))
+    values = environment(service, {**differences(redis), **here})
+    with Container(engine, service, image.name, values, files(redis)) as flower:
+        flower.wait_until(flower.healthy, "its health", PATIENCE)
+        say(f"flower: healthy {flower.age():.1f} s after its container's start, {flower.cpu_seconds():.1f} s of cpu")
+        page = f"http://127.0.0.1:{port}/{fleet.FLOWER_PREFIX}"
+        assert requests.get(f"{page}/broker", timeout=20).status_code == 401
+        lengths = requests.get(f"{page}/api/queues/length", auth=login, timeout=20).json()["active_queues"]
+        assert {queue["name"]: queue["messages"] for queue in lengths}["celery"] == 1
+        ended = flower.stop().wait()
+        assert ended.exit_code == 0, flower.log()
+        assert ended.seconds < service.stop_timeout
+        # Its root may be written to, for the tunnel's agent; Flower itself leaves it alone.
+        assert flower.changes() == []
 
 
 def test_memory_above_the_limit_is_killed(
