@@ -106,7 +106,9 @@ CONFIGURATIONS: Final[dict[str, Configuration]] = {
                         {"cron": "0 20 ? * * *", "timezone": "Europe/Berlin", "min": 1},
                         {"at": "2026-12-24T08:00:00", "min": 6, "max": 40},
                     ],
-                }
+                },
+                "monitoring_queue": {"enabled": False},
+                "celery": {"priority": 2},
             }
         },
     ),

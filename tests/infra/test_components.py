@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import pkgutil
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pulumi
@@ -11,50 +13,14 @@ import pytest
 from pulumi.runtime import mocks
 from pulumi.runtime.config import set_all_config
 
-from infra import config
-from infra.components import (
-    beat,
-    cluster,
-    dead_letters,
-    endpoints,
-    image,
-    key,
-    monitor,
-    network,
-    notifications,
-    observability,
-    redis,
-    redis_cluster,
-    redis_users,
-    scaling,
-    service,
-    vpc,
-    worker,
-)
+from infra import components, config
+from infra.components import redis, service, worker
 from infra.components.common import Scope
 from infra.plan.names import Names
 from infra.plan.tags import Tags
 from infra.program import main
 
-MODULES = (
-    beat,
-    cluster,
-    dead_letters,
-    endpoints,
-    image,
-    key,
-    monitor,
-    network,
-    notifications,
-    observability,
-    redis,
-    redis_cluster,
-    redis_users,
-    scaling,
-    service,
-    vpc,
-    worker,
-)
+MODULES = [import_module(found.name) for found in pkgutil.iter_modules(components.__path__, "infra.components.")]
 COMPONENTS = [
     member
     for module in MODULES

@@ -16,33 +16,12 @@ from scripts.render.services import services
 from service import fleet, queues
 from service.rediscluster.options import MAX_PARTITIONS
 from service.settings import load_settings
+from tests.infra.configurations import CONFIGURATIONS
 from tests.infra.renders import Renders
 
 NEW = "reports_queue"
 OFF = "monitoring_queue"
-DOCUMENT: dict[str, Any] = {
-    "queues": {
-        NEW: {
-            "priority": 4,
-            "pool": "threads",
-            "concurrency": 20,
-            "partitions": 3,
-            "min": 4,
-            "max": 10,
-            "idempotent": True,
-            "spot": {"percent": 60},
-            "taskSeconds": 2,
-            "targetLatency": 30,
-            "protection": 15,
-            "schedule": [
-                {"cron": "0 20 ? * * *", "timezone": "Europe/Berlin", "min": 1},
-                {"at": "2026-12-24T08:00:00", "min": 6, "max": 40},
-            ],
-        },
-        OFF: {"enabled": False},
-        "celery": {"priority": 2},
-    }
-}
+DOCUMENT = CONFIGURATIONS["extra-queue"].overrides or {}
 
 
 def complaints(queue: dict[str, Any], name: str = "data_queue", stack: str = "staging") -> list[str]:
@@ -53,7 +32,7 @@ def complaints(queue: dict[str, Any], name: str = "data_queue", stack: str = "st
 
 @pytest.fixture(scope="module")
 def changed(renders: Renders) -> Render:
-    return renders.of("prod", DOCUMENT)
+    return renders.named("extra-queue")
 
 
 def of_queue(stack: Render, part: str) -> dict[str, list[str]]:
