@@ -18,7 +18,7 @@ from tornado.web import ErrorHandler
 
 from service import fleet, heartbeat, logs
 from service.app import create_app
-from service.flower.masked import MaskedEvents, MaskedInspector
+from service.flower.hearing import MaskedEvents, MaskedInspector
 from service.flower.queues import Queues
 from service.redaction import Redaction
 from service.rediscluster import BrokerInspector
@@ -34,6 +34,8 @@ MAX_WORKERS: Final = 1000
 FORGET_WORKERS: Final = 600
 #: Seconds that workers get to answer when somebody looks at them.
 INSPECT: Final = 2.0
+#: Seconds after which a cluster that does not answer is given up: somebody waits for a page.
+PATIENCE: Final = 5.0
 #: Seconds between two signs of life.
 SIGN_OF_LIFE: Final = 10.0
 
@@ -85,6 +87,7 @@ def run(settings: Settings) -> int:
     logs.configure(settings)
     heartbeat.clear()
     app = create_app(settings)
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "retry_deadline": PATIENCE}
     inspector = BrokerInspector(settings.broker_url, app.conf.broker_transport_options)
     try:
         flower = make(settings, app, Queues(inspector.stats, settings.queue_names))

@@ -5,6 +5,7 @@ from celery import Celery
 from tornado.ioloop import IOLoop
 
 class Events(Thread):
+    capp: Celery
     def __init__(
         self,
         capp: Celery,
