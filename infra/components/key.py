@@ -8,6 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.components.common import Scope, policy
+from infra.plan.names import ALARM_TOPIC
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,6 @@ class Key(pulumi.ComponentResource):
 
 def _policy(scope: Scope) -> pulumi.Output[str]:
     """Leave the decision to IAM, and let the services in that act without a caller."""
-    here = {"StringEquals": {"aws:SourceAccount": scope.account}}
     cluster = {
         "kms:EncryptionContext:aws:ecs:clusterAccount": scope.account,
         "kms:EncryptionContext:aws:ecs:clusterName": scope.names.prefix,
@@ -83,13 +83,19 @@ def _policy(scope: Scope) -> pulumi.Output[str]:
                     }
                 },
             },
+            # EventBridge does not say for whom it writes to an encrypted topic: there is neither aws:SourceAccount nor
+            # aws:SourceArn (SNS developer guide, "event sources and encrypted topics"). Which topic it is, SNS says.
             {
-                "Sid": "AlarmsToEncryptedTopic",
+                "Sid": "AlarmsAndEventsToEncryptedTopic",
                 "Effect": "Allow",
                 "Principal": {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]},
                 "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
                 "Resource": "*",
-                "Condition": here,
+                "Condition": {
+                    "StringEquals": {
+                        "kms:EncryptionContext:aws:sns:topicArn": scope.arn("sns", scope.names.of(ALARM_TOPIC))
+                    }
+                },
             },
             # The disks of tasks (ECS developer guide, "customer managed keys for Fargate ephemeral storage").
             {

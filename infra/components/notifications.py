@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.components.common import Scope, policy
+from infra.plan.names import ALARM_TOPIC
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Notifications(pulumi.ComponentResource):
         super().__init__("celery-fleet:index:Notifications", name, None, opts)
         scope, child = args.scope, pulumi.ResourceOptions(parent=self)
         topic = aws.sns.Topic(
-            name, name=scope.names.of("alarms"), kms_master_key_id=args.key_arn, tags=scope.tags.of(), opts=child
+            name, name=scope.names.of(ALARM_TOPIC), kms_master_key_id=args.key_arn, tags=scope.tags.of(), opts=child
         )
         access = aws.sns.TopicPolicy(
             name,
@@ -49,13 +50,21 @@ class Notifications(pulumi.ComponentResource):
             policy=policy(
                 [
                     {
-                        "Sid": "AlarmsAndEvents",
+                        "Sid": "Alarms",
                         "Effect": "Allow",
-                        "Principal": {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]},
+                        "Principal": {"Service": "cloudwatch.amazonaws.com"},
                         "Action": "sns:Publish",
                         "Resource": topic.arn,
                         "Condition": {"StringEquals": {"aws:SourceAccount": scope.account}},
-                    }
+                    },
+                    # EventBridge evaluates no conditions here (EventBridge user guide, "resource-based policies").
+                    {
+                        "Sid": "Events",
+                        "Effect": "Allow",
+                        "Principal": {"Service": "events.amazonaws.com"},
+                        "Action": "sns:Publish",
+                        "Resource": topic.arn,
+                    },
                 ]
             ),
             opts=child,
@@ -90,7 +99,8 @@ class Events(pulumi.ComponentResource):
         """Create one rule a kind of event."""
         super().__init__("celery-fleet:index:Events", name, None, opts)
         self._args, self._child = args, pulumi.ResourceOptions(parent=self)
-        stopped = {"clusterArn": [args.cluster_arn], "lastStatus": ["STOPPED"]}
+        # A task that a person starts by hand may end.
+        stopped = {"clusterArn": [args.cluster_arn], "lastStatus": ["STOPPED"], "group": [{"prefix": "service:"}]}
         self._rule(
             "worker-died",
             "A task ended by itself or did not start; scaling and deployments do not count",

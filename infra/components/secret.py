@@ -47,9 +47,10 @@ def keep(
         name=scope.names.secret(part),
         description=description,
         kms_key_id=key_arn,
-        recovery_window_in_days=7 if scope.protect else 0,
+        # Made up here and in the state, so that nothing is lost with it; its name must be free for the next one.
+        recovery_window_in_days=0,
         tags=scope.tags.of(),
-        opts=pulumi.ResourceOptions(parent=parent, protect=scope.protect),
+        opts=pulumi.ResourceOptions(parent=parent),
     )
     return aws.secretsmanager.SecretVersion(
         name,

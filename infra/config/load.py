@@ -150,6 +150,8 @@ def _line(detail: ErrorDetails) -> str:
             text = detail["msg"].removeprefix("Value error, ")
         case "too_short":
             text = "is empty; it needs at least one entry"
+        case "string_too_short":
+            text = "is empty"
         case _:
             wanted = detail["msg"].removeprefix("Input should be ")
             text = f"{json.dumps(value)} is wrong; it should be {wanted}"

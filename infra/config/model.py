@@ -119,7 +119,7 @@ class Fleet(Section):
         environment: Which defaults apply; the stack's name unless given.
         owner: Who answers for the stack, for the Owner tag.
         tags: Further tags of every resource, e.g. for cost allocation.
-        protect: Refuse to delete Redis, its key and its secret.
+        protect: Refuse to delete what holds data: Redis, the key, the table and the bucket.
         task_modules: Python modules with the Celery tasks.
         wait_for: Addresses that must answer before a worker starts.
         exec: Whether people may open a shell in every container (ECS Exec), which makes its file system writable.

@@ -21,6 +21,8 @@ from service.fleet import KEPT_LIMITS, MAX_PARTITIONS, MAX_PRIORITY, Pool
 
 #: Minutes for which ECS protects a task at most.
 MAX_PROTECTION = 2880
+#: Managed policies of a role, by the quota that an account has when it is new.
+MAX_POLICIES = 10
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,29 @@ def _own_variable(name: str) -> str:
         raise ValueError("a variable is written in capitals, digits and underscores")
     if name.startswith(("FLEET_", "AWS_", "ECS_")):
         raise ValueError("variables that start with FLEET_, AWS_ or ECS_ are set by the stack")
+    if name in ("PATH", "TMPDIR") or name.startswith("PYTHON"):
+        raise ValueError("PATH, TMPDIR and PYTHON… belong to the image: nothing would start")
     return name
+
+
+def _few(arns: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(arns)) < len(arns):
+        raise ValueError("names a policy twice")
+    if len(arns) > MAX_POLICIES:
+        raise ValueError(f"{len(arns)} policies; IAM takes {MAX_POLICIES} a role, join some")
+    return arns
+
+
+def only_once(secrets: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+    """Return `secrets` if none of their variables stands under the field `environment` above it, too.
+
+    Raises:
+        ValueError: If one does.
+    """
+    twice = sorted(secrets.keys() & info.data.get("environment", {}).keys())
+    if twice:
+        raise ValueError(f"{', '.join(twice)} also stands under environment; keep one")
+    return secrets
 
 
 def _time_zone(name: str) -> str:
@@ -168,8 +192,8 @@ class Queue(Task):
     alarm_age: int
     alarm_failures: int = Field(ge=1, le=100)
     environment: dict[Variable, str]
-    secrets: dict[Variable, SecretArn]
-    policies: tuple[PolicyArn, ...]
+    secrets: Annotated[dict[Variable, SecretArn], AfterValidator(only_once)]
+    policies: Annotated[tuple[PolicyArn, ...], AfterValidator(_few)]
 
     @field_validator("max")
     @classmethod
@@ -251,14 +275,6 @@ class Queue(Task):
     @classmethod
     def _age_after_scaling(cls, value: int, info: ValidationInfo) -> int:
         return at_least(value, info, "target_latency")
-
-    @field_validator("secrets")
-    @classmethod
-    def _once(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        twice = sorted(value.keys() & info.data.get("environment", {}).keys())
-        if twice:
-            raise ValueError(f"{', '.join(twice)} also stands under environment; keep one")
-        return value
 
     @property
     def fewest(self) -> int:

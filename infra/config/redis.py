@@ -15,7 +15,9 @@ from infra.plan.elasticache import (
     check_durability,
     check_maintenance,
     check_node_type,
+    check_snapshot,
     check_version,
+    overlap,
 )
 
 _DAYS = "mon|tue|wed|thu|fri|sat|sun"
@@ -55,7 +57,11 @@ class Cluster(Section):
     replicas: int = Field(ge=1, le=5)
     durability: Durability
     snapshot_days: int = Field(ge=0, le=35)
-    snapshot_window: Annotated[str, matching(f"{_CLOCK}-{_CLOCK}", "a time of day such as 01:00-02:00")]
+    snapshot_window: Annotated[
+        str,
+        matching(f"{_CLOCK}-{_CLOCK}", "a time of day such as 01:00-02:00"),
+        AfterValidator(check_snapshot),
+    ]
     maintenance_window: Annotated[
         str,
         matching(f"({_DAYS}):{_CLOCK}-({_DAYS}):{_CLOCK}", "a time of week such as sun:03:00-sun:04:00"),
@@ -69,6 +75,14 @@ class Cluster(Section):
     @classmethod
     def _of_engine(cls, version: str, info: ValidationInfo) -> str:
         return check_version(info.data["engine"], version) if "engine" in info.data else version
+
+    @field_validator("maintenance_window")
+    @classmethod
+    def _beside_the_snapshot(cls, window: str, info: ValidationInfo) -> str:
+        snapshot: str | None = info.data.get("snapshot_window")
+        if snapshot is not None and overlap(snapshot, window):
+            raise ValueError(f"{window} overlaps with snapshotWindow {snapshot}; move one")
+        return window
 
     @field_validator("durability")
     @classmethod

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, model_validator
 
 from infra.config.fields import Section, matching
-from infra.config.queues import QueueName, SecretArn, Variable
+from infra.config.queues import QueueName, SecretArn, Variable, only_once
 from infra.config.tasks import Task
 
 #: ECS takes task definitions up to 64 KiB; the rest of one needs a few.
@@ -180,4 +180,4 @@ class Beat(Task):
 
     enabled: bool
     environment: dict[Variable, str]
-    secrets: dict[Variable, SecretArn]
+    secrets: Annotated[dict[Variable, SecretArn], AfterValidator(only_once)]

@@ -19,9 +19,10 @@ DEFAULT_VERSIONS: Final[dict[Engine, str]] = {"redis": "7.1", "valkey": "9.0"}
 DURABLE_FAMILIES: Final = ("r8g", "r7g", "r6g", "m8g", "m7g", "m6g", "c8gn", "c7gn")
 #: Families that cannot be created any more (CreateReplicationGroup, "previous generation").
 GONE_FAMILIES: Final = ("t1", "m1", "m2", "m3", "c1", "r3")
-#: Minutes that a maintenance window has at least.
-MIN_MAINTENANCE: Final = 60
+#: Minutes that a window of maintenance or snapshots has at least.
+MIN_WINDOW: Final = 60
 
+_DAY: Final = 24 * 60
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -95,9 +96,31 @@ def check_maintenance(window: str) -> str:
         ValueError: It is not.
     """
     start, end = (_minute(moment) for moment in window.split("-"))
-    length = (end - start) % (7 * 24 * 60)
-    if length < MIN_MAINTENANCE:
-        raise ValueError(f"{window} has {length} minutes; at least {MIN_MAINTENANCE}")
+    return _long(window, (end - start) % (7 * _DAY))
+
+
+def check_snapshot(window: str) -> str:
+    """Return a time of day such as `01:00-02:00` if it is long enough.
+
+    Raises:
+        ValueError: It is not.
+    """
+    start, end = (_clock(moment) for moment in window.split("-"))
+    return _long(window, (end - start) % _DAY)
+
+
+def overlap(snapshot: str, maintenance: str) -> bool:
+    """Whether a time of day and a time of week have a minute in common on any day, which ElastiCache refuses."""
+    start, end = (_clock(moment) for moment in snapshot.split("-"))
+    opened, closed = (_minute(moment) for moment in maintenance.split("-"))
+    lasts, stays = (end - start) % _DAY, (closed - opened) % (7 * _DAY)
+    # From either start to the other, on the clock: less than that one lasts.
+    return (opened - start) % _DAY < lasts or (start - opened) % _DAY < stays
+
+
+def _long(window: str, minutes: int) -> str:
+    if minutes < MIN_WINDOW:
+        raise ValueError(f"{window} has {minutes} minutes; at least {MIN_WINDOW}")
     return window
 
 
@@ -110,5 +133,10 @@ def _undisked(node_type: str) -> str:
 
 
 def _minute(moment: str) -> int:
-    day, hour, minute = moment.split(":")
-    return _DAYS.index(day) * 24 * 60 + int(hour) * 60 + int(minute)
+    day, _, clock = moment.partition(":")
+    return _DAYS.index(day) * _DAY + _clock(clock)
+
+
+def _clock(moment: str) -> int:
+    hour, minute = moment.split(":")
+    return int(hour) * 60 + int(minute)

@@ -11,10 +11,12 @@ PROJECT: Final = "celery-fleet"
 #: ElastiCache: replication group, user and user group ids.
 MAX_REDIS_ID: Final = 40
 MAX_ROLE: Final = 64
+#: The topic of alarms and events.
+ALARM_TOPIC: Final = "alarms"
 #: Parts of the stack that are no queues; their names in AWS would be the same.
 RESERVED_PARTS: Final = frozenset(
-    {"alarms", "beat", "cluster", "events", "flower", "image", "letters", "monitor", "network", "publisher", "redis"}
-    | {"service", "stack"}
+    {ALARM_TOPIC, "beat", "cluster", "events", "exec", "flow", "flower", "image", "letters", "monitor", "network"}
+    | {"publisher", "redis", "service", "stack"}
 )
 _QUEUE: Final = re.compile(r"[a-z](?:[_-]?[a-z0-9])*")
 _STACK: Final = re.compile(r"[a-z](?:-?[a-z0-9])*")

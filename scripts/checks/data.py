@@ -16,7 +16,6 @@ _STATEFUL: Final = (
     KEY,
     "dynamodb/table:Table",
     "s3/bucket:Bucket",
-    "secretsmanager/secret:Secret",
 )
 #: What holds in prod: type, input, whether its value is right, what is wrong otherwise.
 _KEPT: Final[tuple[tuple[str, str, Callable[[Any], bool], str], ...]] = (
@@ -25,11 +24,12 @@ _KEPT: Final[tuple[tuple[str, str, Callable[[Any], bool], str], ...]] = (
     ("dynamodb/table:Table", "deletionProtectionEnabled", bool, "AWS may delete it"),
     ("dynamodb/table:Table", "pointInTimeRecovery", lambda found: found == {"enabled": True}, "cannot be restored"),
     ("s3/bucket:Bucket", "forceDestroy", lambda found: not found, "its contents go with it"),
-    ("secretsmanager/secret:Secret", "recoveryWindowInDays", lambda found: found != 0, "cannot be restored"),
     ("ecr/repository:Repository", "forceDelete", lambda found: not found, "its images go with it"),
 )
 #: What a service needs to encrypt and to read again.
 _ENVELOPE: Final = {"kms:Decrypt", "kms:GenerateDataKey*"}
+#: It does not say for whom it writes to a topic: under such a condition it may not.
+_EVENTS: Final = "events.amazonaws.com"
 _RETENTION: Final = frozenset(
     {1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
 )
@@ -130,7 +130,7 @@ def _topic_policy(render: Render) -> Iterator[Problem]:
 
 
 def _writers(render: Render) -> list[str]:
-    events = ["events.amazonaws.com"] if render.of_type("cloudwatch/eventRule:EventRule") else []
+    events = [_EVENTS] if render.of_type("cloudwatch/eventRule:EventRule") else []
     return ["cloudwatch.amazonaws.com", *events]
 
 
@@ -139,7 +139,10 @@ def _services(document: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for statement in statements(json.loads(document)):
         principal = statement["Principal"]
+        sources = any(key.startswith("aws:Source") for test in statement.get("Condition", {}).values() for key in test)
         for service in as_list(principal.get("Service", [])) if isinstance(principal, dict) else []:
+            if service == _EVENTS and sources:
+                continue
             found.setdefault(service, set()).update(as_list(statement["Action"]))
     return found
 

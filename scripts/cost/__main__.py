@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 
-from scripts.cost.bill import bill
+from scripts.cost.bill import bill, vcpus
 from scripts.cost.prices import UnknownPriceError
 from scripts.cost.report import lines
 from scripts.render import RenderError, render
@@ -20,11 +20,12 @@ def main() -> int:
     # A reader that has seen enough (`| head`) ends the program quietly.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        items = bill(render(args.stack))
+        stack = render(args.stack)
+        items = bill(stack)
     except (RenderError, UnknownPriceError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(*lines(args.stack, items), sep="\n")
+    print(*lines(args.stack, items, vcpus(stack)), sep="\n")
     return 0
 
 

@@ -91,7 +91,23 @@ _PRICES: Final[dict[str, Callable[[Mapping[str, Any]], tuple[str, float]]]] = {
 }
 
 
-def _tasks(render: Render, top: Mapping[str, str]) -> Iterator[Item]:
+@dataclass(frozen=True)
+class _Size:
+    service: Resource
+    fewest: int
+    most: int
+    cpu: float
+    memory: float
+    architecture: str
+
+
+def vcpus(render: Render) -> tuple[float, float]:
+    """What Fargate runs with the fewest tasks, and at full scale-out: its quota must be above that."""
+    sizes = list(_sizes(render))
+    return sum(size.fewest * size.cpu for size in sizes), sum(size.most * size.cpu for size in sizes)
+
+
+def _sizes(render: Render) -> Iterator[_Size]:
     bounds = {
         target.inputs["resourceId"].rpartition("/")[2]: (target.inputs["minCapacity"], target.inputs["maxCapacity"])
         for target in render.of_type("appautoscaling/target:Target")
@@ -101,11 +117,16 @@ def _tasks(render: Render, top: Mapping[str, str]) -> Iterator[Item]:
         definition, wanted = definitions[service.name], service.inputs["desiredCount"]
         fewest, most = bounds.get(service.inputs["name"], (wanted, wanted))
         cpu, memory = int(definition["cpu"]) / 1024, int(definition["memory"]) / 1024
-        per_cpu, per_gb = prices.FARGATE[definition["runtimePlatform"]["cpuArchitecture"]]
-        one = _month(cpu * per_cpu + memory * per_gb)
-        number = str(fewest) if fewest == most else f"{fewest} to {most}"
-        what = f"{number} tasks of {cpu:g} vCPU and {memory:g} GB"
-        yield Item(top[service.urn], what, fewest * one, most * one)
+        yield _Size(service, fewest, most, cpu, memory, definition["runtimePlatform"]["cpuArchitecture"])
+
+
+def _tasks(render: Render, top: Mapping[str, str]) -> Iterator[Item]:
+    for size in _sizes(render):
+        per_cpu, per_gb = prices.FARGATE[size.architecture]
+        one = _month(size.cpu * per_cpu + size.memory * per_gb)
+        number = str(size.fewest) if size.fewest == size.most else f"{size.fewest} to {size.most}"
+        what = f"{number} tasks of {size.cpu:g} vCPU and {size.memory:g} GB"
+        yield Item(top[size.service.urn], what, size.fewest * one, size.most * one)
 
 
 def _metrics(render: Render, top: Mapping[str, str]) -> Iterator[Item]:

@@ -9,8 +9,8 @@ from scripts.cost import prices
 from scripts.cost.bill import Item, total
 
 
-def lines(stack: str, items: list[Item]) -> Iterator[str]:
-    """A table by component, and what it assumes."""
+def lines(stack: str, items: list[Item], vcpus: tuple[float, float]) -> Iterator[str]:
+    """A table by component, what Fargate's quota must allow, and what it assumes."""
     yield _row(f"{stack}, USD a month", "fewest tasks", "most tasks")
     yield ""
     for component, group in groupby(sorted(items, key=lambda item: item.component), lambda item: item.component):
@@ -22,6 +22,8 @@ def lines(stack: str, items: list[Item]) -> Iterator[str]:
             yield _row(f"  {number}{what}", *map(_usd, total(same)))
     yield ""
     yield _row("total", *map(_usd, total(items)))
+    yield ""
+    yield _row("vCPU on Fargate; a deployment starts new tasks before old ones end", *(f"{n:g}" for n in vcpus))
     yield ""
     yield "Assumed:"
     yield from (f"- {sentence}" for sentence in ASSUMPTIONS)

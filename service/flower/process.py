@@ -7,14 +7,14 @@ import signal
 from typing import Any, Final
 
 from celery import Celery
+from celery.result import AsyncResult
+from flower.api.tasks import BaseTaskHandler
 from flower.app import Flower
 from flower.command import extract_settings, setup_logging
 from flower.urls import settings as page_settings
 from flower.views import BaseHandler
-from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.options import options
-from tornado.web import ErrorHandler
 
 from service import fleet, heartbeat, logs
 from service.app import create_app
@@ -36,19 +36,10 @@ FORGET_WORKERS: Final = 600
 INSPECT: Final = 2.0
 #: Seconds after which a cluster that does not answer is given up: somebody waits for a page.
 PATIENCE: Final = 5.0
+#: How Flower tells a result.
+_FILL: Final = BaseTaskHandler.update_response_result
 #: Seconds between two signs of life.
 SIGN_OF_LIFE: Final = 10.0
-
-
-class ShowOnly(Flower):
-    """Flower whose API changes nothing where it is read-only: its own option still lets tasks be sent and aborted."""
-
-    def find_handler(self, request: HTTPServerRequest, **arguments: Any) -> Any:
-        """Choose who answers a request."""
-        changes = request.method not in ("GET", "HEAD", "OPTIONS")
-        if changes and self.options.read_only and request.path.startswith(f"/{fleet.FLOWER_PREFIX}/api/"):
-            return self.get_handler_delegate(request, ErrorHandler, {"status_code": 403})
-        return super().find_handler(request, **arguments)
 
 
 def make(settings: Settings, app: Celery, queues: Queues) -> Flower:
@@ -75,11 +66,23 @@ def make(settings: Settings, app: Celery, queues: Queues) -> Flower:
         max_tasks_in_memory=MAX_TASKS,
         max_workers_in_memory=MAX_WORKERS,
     )
-    flower = ShowOnly(options, app, events, loop, **page_settings)
+    flower = Flower(options, app, events, loop, **page_settings)
     flower.inspector = MaskedInspector(redaction, loop, app, INSPECT)
-    # Flower chooses a broker by the URL's scheme, knows no cluster, and has no place to add one.
-    BaseHandler.get_broker = lambda _: queues
+    _adapt(queues, redaction)
     return flower
+
+
+def _adapt(queues: Queues, redaction: Redaction) -> None:
+    """Two things that Flower has no place for."""
+
+    def fill(handler: BaseTaskHandler, response: dict[str, Any], result: AsyncResult[Any]) -> None:
+        _FILL(handler, response, result)
+        response |= redaction.value(response)
+
+    # It chooses a broker by the URL's scheme, and knows no cluster.
+    BaseHandler.get_broker = lambda _: queues
+    # It reads results from the backend, past what was masked on its way here.
+    BaseTaskHandler.update_response_result = fill
 
 
 def run(settings: Settings) -> int:

@@ -15,6 +15,8 @@ from scripts.render import RenderError
 from service.fleet import DEAD_LETTER_QUEUE, QUEUES
 from tests.infra.renders import Renders
 
+SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop-AbCdEf"
+POLICY = "arn:aws:iam::123456789012:policy"
 VPC, SUBNETS = "vpc-12345678", ["subnet-12345678", "subnet-87654321"]
 DOCS = Path(__file__).parents[2] / "docs" / "infrastructure.md"
 
@@ -141,6 +143,28 @@ def complaints(document: object, stack: str = "staging") -> list[str]:
             {"redis": {"maintenanceWindow": "sun:23:30-mon:00:00"}},
             "redis.maintenanceWindow: sun:23:30-mon:00:00 has 30 minutes; at least 60",
         ),
+        (
+            {"redis": {"snapshotWindow": "23:50-00:20"}},
+            "redis.snapshotWindow: 23:50-00:20 has 30 minutes; at least 60",
+        ),
+        (
+            {"redis": {"snapshotWindow": "02:30-03:30"}},
+            "redis.maintenanceWindow: sun:03:00-sun:04:00 overlaps with snapshotWindow 02:30-03:30; move one",
+        ),
+        ({"owner": ""}, "owner: is empty"),
+        (
+            {"beat": {"environment": {"SHOP": "eu"}, "secrets": {"SHOP": SECRET}}},
+            "beat.secrets: SHOP also stands under environment; keep one",
+        ),
+        (
+            {"queues": {"celery": {"environment": {"PATH": "/usr/bin"}}}},
+            "queues.celery.environment.PATH: PATH, TMPDIR and PYTHON… belong to the image: nothing would start",
+        ),
+        (
+            {"queues": {"celery": {"policies": [f"{POLICY}/p{n}" for n in range(11)]}}},
+            "queues.celery.policies: 11 policies; IAM takes 10 a role, join some",
+        ),
+        ({"queues": {"celery": {"policies": [f"{POLICY}/p"] * 2}}}, "queues.celery.policies: names a policy twice"),
         (
             {"redis": {"results": {"passwords": [2]}}},
             "redis.results.passwords: unknown key; known here: engine, engineVersion, nodeType, shards, replicas, ",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scripts.cost.bill import Item, bill, total
+from scripts.cost.bill import Item, bill, total, vcpus
 from scripts.cost.prices import UnknownPriceError, node
 from scripts.cost.report import lines
 from scripts.render import Render, Resource
@@ -69,12 +69,12 @@ def test_a_node_without_a_price_is_named(prod: Render) -> None:
 
 def test_the_table_adds_up_and_says_what_it_assumes(prod: Render) -> None:
     items = bill(prod)
-    text = list(lines("prod", items))
+    text = list(lines("prod", items, vcpus(prod)))
     fewest, most = (
         float(number.replace(",", "")) for number in next(t for t in text if t.startswith("total")).split()[1:]
     )
     assert (fewest, most) == pytest.approx(total(items), abs=0.01)
-    components = [line for line in text[2:-6] if line and not line.startswith(" ") and not line.startswith("total")]
+    components = [line for line in text[2:-8] if line and not line.startswith(" ") and not line.startswith("total")]
     assert sum(float(line.split()[-2].replace(",", "")) for line in components) == pytest.approx(fewest, abs=0.2)
     assert any("us-east-1" in line for line in text)
 
@@ -84,6 +84,15 @@ def test_the_readme_quotes_both_stacks(staging: Render, prod: Render) -> None:
     for render in (staging, prod):
         fewest, most = (f"{round(number, -1):,.0f}" for number in total(bill(render)))
         assert f"about {fewest} USD a month" in text, f"{render.stack}: about {fewest} USD a month, up to {most}"
+
+
+def test_the_quota_that_a_new_account_must_raise_is_quoted(staging: Render, prod: Render) -> None:
+    text = (ROOT / "docs" / "infrastructure.md").read_text()
+    (fewest, most), (small, large) = vcpus(prod), vcpus(staging)
+    assert (
+        f"prod {fewest:g} vCPU with the fewest tasks and {most:g} at full scale-out, staging {small:g} and {large:g}"
+        in text
+    )
 
 
 def test_an_unknown_stack_is_an_error_of_one_line() -> None:

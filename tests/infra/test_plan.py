@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from infra.plan.cidr import check_network, subnets
 from infra.plan.cron import check_at, check_cron
 from infra.plan.deployment import capacity, maximum_percent, running_limit, update_minutes
+from infra.plan.elasticache import overlap
 from infra.plan.fargate import SIZES, check_cpu, check_memory
 from infra.plan.names import Names, check_queue, check_stack, hyphens, redis_nodes
 from infra.plan.scaling import backlog_per_task, out_steps
@@ -105,6 +106,27 @@ def test_a_queues_name_fits_everything_made_of_it() -> None:
         check_queue(longest + "q", "prod", [])
 
 
+@given(
+    snapshot=st.tuples(st.integers(0, 287), st.integers(12, 287)),
+    maintenance=st.tuples(st.integers(0, 2015), st.integers(12, 2015)),
+)
+def test_windows_overlap_if_they_share_a_minute(snapshot: tuple[int, int], maintenance: tuple[int, int]) -> None:
+    """In steps of five minutes: first step and number of steps."""
+
+    def clock(step: int) -> str:
+        return f"{step * 5 // 60 % 24:02d}:{step * 5 % 60:02d}"
+
+    def day(step: int) -> str:
+        return ("mon", "tue", "wed", "thu", "fri", "sat", "sun")[step // 288 % 7]
+
+    (start, lasts), (opened, stays) = snapshot, maintenance
+    daily = f"{clock(start)}-{clock(start + lasts)}"
+    weekly = f"{day(opened)}:{clock(opened)}-{day(opened + stays)}:{clock(opened + stays)}"
+    taken = {(step + 288 * days) % 2016 for days in range(7) for step in range(start, start + lasts)}
+    shared = taken & {step % 2016 for step in range(opened, opened + stays)}
+    assert overlap(daily, weekly) is bool(shared)
+
+
 @pytest.mark.parametrize(
     ("name", "others", "said"),
     [
@@ -113,6 +135,8 @@ def test_a_queues_name_fits_everything_made_of_it() -> None:
         ("a__b", [], "small letters"),
         ("monitor", [], "is taken"),
         ("beat", [], "is taken"),
+        ("exec", [], "is taken"),
+        ("flow", [], "is taken"),
         ("flower", [], "is taken"),
         ("redis_0001_001", [], "is taken"),
         ("reports_queue", ["reports-queue"], "are both called reports-queue in AWS"),

@@ -137,6 +137,11 @@ def test_a_task_is_followed_and_its_secrets_are_not_shown(
         assert worker.stop(20) == 0
 
 
+def test_a_result_is_shown_without_its_secrets(flower: Page, producer: Celery) -> None:
+    producer.backend.store_result("one", {"password": "hidden-word", "said": "token=hidden-word"}, "SUCCESS")
+    assert flower.json("task/result/one")["result"] == {"password": "**", "said": "token=**"}
+
+
 def test_in_prod_it_only_shows(own_cluster: LocalCluster, flower: Page, tmp_path: Path) -> None:
     revoke, send = (
         "task/revoke/8f1c2f0e-0000-4000-8000-000000000000",

@@ -77,7 +77,14 @@ def _service_may_not(service: str) -> Seed:
 
 
 def _topic_of_alarms_only(found: Any) -> None:
-    found["Statement"][0]["Principal"] = {"Service": "cloudwatch.amazonaws.com"}
+    found["Statement"] = [s for s in found["Statement"] if s["Principal"] != {"Service": "events.amazonaws.com"}]
+
+
+def _by_account(found: Any) -> None:
+    """The condition that EventBridge does not fulfil."""
+    for one in found["Statement"]:
+        if "events.amazonaws.com" in str(one["Principal"]):
+            one["Condition"] = {"StringEquals": {"aws:SourceAccount": "123456789012"}}
 
 
 def _trust(**changes: Any) -> Seed:
@@ -197,6 +204,12 @@ POLICIES: Final[dict[str, Defect]] = {
     "alarms that may not use the key": defect("data.key-policy", _service_may_not("cloudwatch.amazonaws.com")),
     "events that may not publish": defect(
         "data.topic-policy", document("sns/topicPolicy:TopicPolicy", None, "policy", _topic_of_alarms_only)
+    ),
+    "events that would have to say for whom they publish": defect(
+        "data.topic-policy", document("sns/topicPolicy:TopicPolicy", None, "policy", _by_account)
+    ),
+    "events that would have to say for whom they encrypt": defect(
+        "data.key-policy", document(KEY, None, "policy", _by_account)
     ),
 }
 
