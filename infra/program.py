@@ -176,6 +176,13 @@ def build(here: Scope, settings: config.Fleet) -> None:
         pulumi.export("flowerTunnel", flower.tunnel)
         pulumi.export("flowerAddress", f"http://{FLOWER_USER}@localhost:{FLOWER_PORT}/{FLOWER_PREFIX}/")
         pulumi.export("flowerPasswordSecret", flower.secret_arn)
-    others = {"monitor": True, "beat": settings.beat.enabled, "flower": settings.flower.enabled}
-    parts = [*(hyphens(queue) for queue in workers), *(name for name, there in others.items() if there)]
-    pulumi.export("logGroups", {part: names.log_group(part) for part in parts})
+    parts = {
+        **{hyphens(queue): True for queue in workers},
+        "monitor": True,
+        "beat": settings.beat.enabled,
+        "flower": settings.flower.enabled,
+        "exec": True,
+        "flow": settings.network.vpc_id is None,
+    }
+    logs = {part: names.log_group(part) for part, there in parts.items() if there}
+    pulumi.export("logGroups", {**logs, **redis.log_groups})

@@ -48,6 +48,7 @@ class Redis(pulumi.ComponentResource):
         statements: What the services' own AWS calls must be allowed.
         alarms: Of all nodes.
         nodes: What a node is called for people -> its id.
+        log_groups: What a log is called for people -> its group.
     """
 
     broker: RedisCluster
@@ -57,12 +58,14 @@ class Redis(pulumi.ComponentResource):
     statements: list[Json]
     alarms: list[Alarm]
     nodes: Mapping[str, str]
+    log_groups: dict[str, str]
 
     def __init__(self, name: str, args: RedisArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the clusters."""
         super().__init__("celery-fleet:index:Redis", name, None, opts)
         self._args = args
         self.environment, self.secrets, self.statements, self.alarms, self.nodes = {}, {}, [], [], {}
+        self.log_groups = {}
         if args.settings.authentication != "password":
             self.environment["FLEET_REDIS_AUTH"] = args.settings.authentication
         names, results = args.scope.names, args.settings.results
@@ -102,4 +105,5 @@ class Redis(pulumi.ComponentResource):
         nodes = redis_nodes(names.group, settings.shards, settings.replicas)
         self.alarms += redis_alarms(names.part, nodes, settings.memory_alarm, settings.cpu_alarm)
         self.nodes = {**self.nodes, **{node.removeprefix(f"{args.scope.names.prefix}-"): node for node in nodes}}
+        self.log_groups |= cluster.log_groups
         return cluster

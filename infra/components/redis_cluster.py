@@ -55,18 +55,21 @@ class RedisCluster(pulumi.ComponentResource):
         secret_arn: The secret with the user's password, and
         password: where ECS reads it; None where IAM vouches for the services.
         statements: What the services' own AWS calls must be allowed.
+        log_groups: What a log is called for people -> its group.
     """
 
     host: pulumi.Output[str]
     secret_arn: pulumi.Output[str] | None
     password: pulumi.Output[str] | None
     statements: list[Json]
+    log_groups: dict[str, str]
 
     def __init__(self, name: str, args: RedisClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the cluster and its access control."""
         super().__init__("celery-fleet:index:RedisCluster", name, None, opts)
         self._name, self._args, self._scope = name, args, args.scope
         self._child = pulumi.ResourceOptions(parent=self)
+        self.log_groups = {}
         users = RedisUsers(
             name,
             RedisUsersArgs(
@@ -157,9 +160,11 @@ class RedisCluster(pulumi.ComponentResource):
         )
 
     def _log(self, part: str, log_type: str) -> aws.elasticache.ReplicationGroupLogDeliveryConfigurationArgs:
+        part = f"{self._args.names.part}-{part}"
+        self.log_groups[part] = self._scope.names.vended_log_group(part)
         group = aws.cloudwatch.LogGroup(
-            f"{self._name}-{part}",
-            name=self._scope.names.vended_log_group(f"{self._args.names.part}-{part}"),
+            part,
+            name=self.log_groups[part],
             retention_in_days=self._args.log_days,
             kms_key_id=self._args.key_arn,
             tags=self._scope.tags.of(),

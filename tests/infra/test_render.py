@@ -18,6 +18,7 @@ from scripts.render import Render, RenderError, render
 from scripts.render.monitor import SECRET, DuplicateUrnError, RecordingMonitor, mask
 from scripts.render.project import stack_config
 from scripts.render.render import parse
+from tests.infra.renders import Renders
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,6 +64,13 @@ def test_stacks_share_no_name(staging: Render, prod: Render) -> None:
     for type_ in ("metricAlarm:MetricAlarm", "iam/role:Role", "logGroup:LogGroup", "elasticache/user:User"):
         key = "userId" if type_.endswith("User") else "name"
         assert not {r.inputs[key] for r in staging.of_type(type_)} & {r.inputs[key] for r in prod.of_type(type_)}
+
+
+@pytest.mark.parametrize("name", ["staging", "prod", "existing-vpc", "valkey-iam-results", "no-flower", "no-beat"])
+def test_a_person_is_told_of_every_log(name: str, renders: Renders) -> None:
+    stack = renders.named(name)
+    groups = {group.inputs["name"] for group in stack.of_type("logGroup:LogGroup")}
+    assert set(stack.outputs["logGroups"].values()) == groups
 
 
 def test_the_image_is_built_from_the_repository(stack: Render) -> None:
