@@ -98,10 +98,10 @@ def test_the_tunnel_leads_to_the_container_that_runs_now(prod: Render, tmp_path:
     assert prod.outputs["flowerAddress"] == "http://fleet@localhost:5555/flower/"
 
 
-def test_without_nat_the_session_has_its_endpoints(renders: Renders) -> None:
-    for on in (True, False):
-        alone = renders.of("prod", {"network": {"nat": "none"}, "flower": {"enabled": on}})
-        assert ("ssmmessages" in {endpoint.name for endpoint in alone.of_type("VpcEndpoint")}) is on
+@pytest.mark.parametrize("on", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_without_nat_the_session_has_its_endpoints(on: bool, renders: Renders) -> None:
+    alone = renders.of("prod", {"network": {"nat": "none"}, "flower": {"enabled": on}})
+    assert ("ssmmessages" in {endpoint.name for endpoint in alone.of_type("VpcEndpoint")}) is on
 
 
 def test_a_stack_can_do_without(renders: Renders) -> None:

@@ -66,7 +66,10 @@ def test_stacks_share_no_name(staging: Render, prod: Render) -> None:
         assert not {r.inputs[key] for r in staging.of_type(type_)} & {r.inputs[key] for r in prod.of_type(type_)}
 
 
-@pytest.mark.parametrize("name", ["staging", "prod", "existing-vpc", "valkey-iam-results", "no-flower", "no-beat"])
+OTHERS = ("existing-vpc", "valkey-iam-results", "no-flower", "no-beat")
+
+
+@pytest.mark.parametrize("name", ["staging", "prod", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_a_person_is_told_of_every_log(name: str, renders: Renders) -> None:
     stack = renders.named(name)
     groups = {group.inputs["name"] for group in stack.of_type("logGroup:LogGroup")}

@@ -75,7 +75,7 @@ def test_a_missing_task_module_is_one_line() -> None:
 def test_an_unknown_command_is_explained(words: list[str]) -> None:
     """One line and exit code 2."""
     done = subprocess.run([sys.executable, "-m", "service", *words], capture_output=True, text=True, timeout=30)
-    assert (done.returncode, done.stderr) == (2, "Usage: python -m service {worker|monitor|beat|healthcheck}\n")
+    assert (done.returncode, done.stderr) == (2, "Usage: python -m service {worker|monitor|beat|flower|healthcheck}\n")
 
 
 def check() -> tuple[int, str]:
