@@ -94,11 +94,13 @@ def run(settings: Settings) -> int:
     inspector = BrokerInspector(settings.broker_url, app.conf.broker_transport_options)
     try:
         flower = make(settings, app, Queues(inspector.stats, settings.queue_names))
+        port = flower.start_http_server()
     except SettingsError as error:
         exit_with(error)
+    except OSError as error:
+        exit_with(SettingsError([f"FLEET_FLOWER_PORT={settings.flower_port}: {error.strerror}"]))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: flower.io_loop.add_callback_from_signal(flower.io_loop.stop))
-    port = flower.start_http_server()
     _LOG.info("Flower is at http://%s:%s/%s/", settings.flower_host, port, fleet.FLOWER_PREFIX)
     PeriodicCallback(lambda: _sign_of_life(flower), SIGN_OF_LIFE * 1000).start()
     _sign_of_life(flower)

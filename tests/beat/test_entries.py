@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from celery.schedules import BaseSchedule
 
 from service.app import create_app
 from service.beat.declared import parse
@@ -70,6 +71,8 @@ def test_entries_that_cannot_work_are_refused_all_at_once(app: Celery) -> None:
         "odd": {"task": PROBE, "schedule": "5 minutes"},
         "queue": {"task": PROBE, "schedule": 1, "options": {"queue": "nowhere"}},
         "more": {"task": PROBE, "schedule": 1, "when": 1},
+        # Of Celery's class for schedules as it is: it has no time of its own.
+        "vague": {"task": PROBE, "schedule": BaseSchedule(app=app)},
     }
     declared = {"twice": {"task": PROBE, "every": 1}, "unknown": {"task": f"{PROBE}s", "every": 1}}
     with pytest.raises(SettingsError) as caught:
@@ -78,11 +81,12 @@ def test_entries_that_cannot_work_are_refused_all_at_once(app: Celery) -> None:
     assert set(said) == {
         "schedules.twice",
         "schedules.unknown",
-        *(f"beat_schedule[{name!r}]" for name in ("never", "half", "odd", "queue", "more")),
+        *(f"beat_schedule[{name!r}]" for name in ("never", "half", "odd", "queue", "more", "vague")),
     }
     assert said["schedules.twice"].endswith("declared in the stack and in code; keep one, or name one differently")
     assert said["schedules.unknown"].endswith(f"no task module has a task '{PROBE}s'; did you mean {PROBE}?")
     assert "'nowhere' is no queue" in said["beat_schedule['queue']"]
+    assert said["beat_schedule['vague']"].endswith("does not say when it is due: it needs remaining_estimate()")
 
 
 SHOW = """

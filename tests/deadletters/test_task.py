@@ -79,7 +79,7 @@ def test_after_the_last_retry_the_exception_says_so(app: Celery) -> None:
     assert reason_of(raised.value) == "retries-exhausted"
 
 
-@pytest.mark.parametrize("never", [TypeError("wrong program"), SoftTimeLimitExceeded()])
+@pytest.mark.parametrize("never", [TypeError("wrong program"), NotImplementedError("later"), SoftTimeLimitExceeded()])
 def test_some_exceptions_are_never_retried(app: Celery, never: Exception) -> None:
     assert ended(failing(app, never, autoretry_for=(Exception,))) is never
     named = failing(app, never, autoretry_for=(type(never),))

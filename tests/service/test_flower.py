@@ -94,6 +94,15 @@ def test_without_a_password_it_does_not_start(own_cluster: LocalCluster, tmp_pat
     assert process.log.read_text().startswith("FLEET_FLOWER_PASSWORD: must be set")
 
 
+def test_a_port_that_is_taken_ends_it_with_the_reason(own_cluster: LocalCluster, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        values = {"FLEET_FLOWER_PASSWORD": PASSWORD, "FLEET_FLOWER_PORT": port}
+        with container("flower", environment(own_cluster, tmp_path, **values), tmp_path) as process:
+            assert process.process.wait(60) == EXIT_CONFIG
+    assert f"FLEET_FLOWER_PORT={port}: Address already in use" in process.log.read_text()
+
+
 def test_every_queue_is_shown_with_its_length_also_without_a_worker(flower: Page, producer: Celery) -> None:
     for _ in range(3):
         producer.send_task("service.tasks.data.count_tokens", args=("x",), queue="data_queue")
