@@ -10,19 +10,10 @@ import redis
 from redis.crc import key_slot
 
 from scripts.localcluster import LocalCluster
-from scripts.localcluster.clock import find_library
 from scripts.localcluster.errors import LocalClusterError
 
 FIRST, SECOND = "{queue}:a", "{queue}:b"
 SLOT = key_slot(b"queue")
-
-
-def has_faketime() -> bool:
-    try:
-        find_library()
-    except LocalClusterError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +69,7 @@ def test_a_move_that_is_given_up_leaves_everything_where_it_was(cluster: LocalCl
     assert home.admin.mget(FIRST, SECOND) == ["1", "2"]
 
 
-@pytest.mark.skipif(not has_faketime(), reason="needs libfaketime, which make verify installs")
+@pytest.mark.slow
 def test_the_clock_of_one_node_jumps() -> None:
     with LocalCluster(movable_clocks=True) as cluster:
         moved, other = cluster.nodes[:2]

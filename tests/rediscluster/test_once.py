@@ -130,7 +130,7 @@ def test_a_task_whose_worker_died_after_its_end_does_not_run_again(plan: Plan, a
     assert sorted(began(plan)) == [1, 2], f"{told}: neither the task nor what follows it ran twice"
 
 
-@pytest.mark.parametrize("order", ["late", "holder"])
+@pytest.mark.parametrize("order", [pytest.param("late", marks=pytest.mark.slow), "holder"])
 def test_of_two_runs_at_once_the_holder_of_the_lease_completes(
     order: str, plan: Plan, app: Celery, workers: Workers
 ) -> None:

@@ -19,7 +19,12 @@ CHORD = range(180, 200)
 
 
 @pytest.mark.parametrize(
-    ("pool", "concurrency"), [("prefork", 2), ("solo", 1), ("threads", 8), ("gevent", 20), ("eventlet", 20)]
+    ("pool", "concurrency"),
+    [
+        ("prefork", 2),
+        ("gevent", 20),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in (("solo", 1), ("threads", 8), ("eventlet", 20))),
+    ],
 )
 def test_a_pool_works_off_a_mixed_load_and_ends(
     pool: str, concurrency: int, cluster: LocalCluster, tmp_path: Path, workers: Workers

@@ -157,6 +157,7 @@ def test_a_task_of_many_leases_stays_with_its_worker(
     assert inspector.stats(plan.queue).recovered == 0
 
 
+@pytest.mark.slow
 def test_a_rate_limit_holds_on_each_worker_and_loses_nothing(
     make_plan: MakePlan, workers: Workers, inspector: BrokerInspector
 ) -> None:

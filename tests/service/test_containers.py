@@ -18,10 +18,11 @@ from service.work import tokens
 from tests.service.running import client, container, environment, wait_for_file
 
 HELD = "tests.service.held_task"
-POOLS = ["prefork", "gevent", "threads", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("eventlet", "solo"))]
+SLOW_POOLS = [pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "eventlet", "solo")]
+POOLS = ["prefork", "gevent", *SLOW_POOLS]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", "gevent", SLOW_POOLS[0]])
 def test_a_worker_serves_every_queue(cluster: LocalCluster, tmp_path: Path, pool: str) -> None:
     app = client(cluster)
     # Nobody listens there, and no other test counts failures of its circuit breaker.
