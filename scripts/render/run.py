@@ -65,6 +65,12 @@ def run(stack: str, overrides: Mapping[str, Any] | None = None, preview: bool = 
     }
 
 
-def _program() -> None:
+async def _program() -> None:
     # As Pulumi's language host does it: the directory with __main__.py is the program.
     runpy.run_path(str(ROOT), run_name="__main__")
+    # The SDK waits for the first of all outputs, then again for the first of the rest, and so on: half of all calls of
+    # a render. What fails is left to it.
+    failed = False
+    while not failed and (pending := set(settings.SETTINGS.outputs)):
+        done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)
+        failed = any(task.cancelled() or task.exception() for task in done)
