@@ -23,7 +23,7 @@ from infra.components.redis import Redis, RedisArgs
 from infra.components.service import Platform
 from infra.components.worker import QueueWorker, QueueWorkerArgs
 from infra.plan import environment
-from infra.plan.alarms import event_alarms, publisher_alarm, queue_alarms
+from infra.plan.alarms import busy_percent, event_alarms, publisher_alarm, queue_alarms
 from infra.plan.names import Names, hyphens
 from infra.plan.tags import Tags
 from service.fleet import DEAD_LETTER_QUEUE, FLOWER_PORT, FLOWER_PREFIX, FLOWER_USER, REDIS_PORT
@@ -89,7 +89,7 @@ def build(here: Scope, settings: config.Fleet) -> None:
     )
     letters = DeadLetters("letters", DeadLettersArgs(here, key.arn, settings.letters.days))
     keeper = environment.letters(settings, letters.table_name, letters.bucket_name)
-    monitor = Monitor("monitor", MonitorArgs(platform, settings.monitor))
+    monitor = Monitor("monitor", MonitorArgs(platform, settings.monitor, environment.monitor(settings)))
     if settings.beat.enabled:
         Beat("beat", BeatArgs(platform, settings.beat, environment.beat(settings), topic))
     flower = None
@@ -133,6 +133,7 @@ def build(here: Scope, settings: config.Fleet) -> None:
                         hyphens(queue),
                         settings.queues[queue].alarm_depth,
                         settings.queues[queue].alarm_failures,
+                        busy_percent(settings.queues[queue].pool, settings.queues[queue].cpu),
                     )
                 ),
             ],

@@ -67,7 +67,9 @@ class Monitor:
         self._period = period
         self._beat = beat
         self._pending: dict[str, Future[Stats]] = {}
-        self._before: dict[str, Stats] = {}
+        #: As it was when it was last told, and when it was last published.
+        self._told: dict[str, Stats] = {}
+        self._published: dict[str, Stats] = {}
         # One thread per queue: a shard that does not answer silences its own queues only.
         self._threads = ThreadPoolExecutor(len(queues), thread_name_prefix="read")
         self.stopping = threading.Event()
@@ -86,7 +88,7 @@ class Monitor:
         """Read once and publish once; what fails is logged and tried again at the next beat."""
         stats = self._collect()
         now = datetime.now(UTC)
-        data = metric_data(self._stack, stats, now, self._before)
+        data = metric_data(self._stack, stats, now, self._published)
         if self._beat is not None:
             data += self._beat.data(self._stack, now)
         if not data:
@@ -97,17 +99,19 @@ class Monitor:
         except (BotoCoreError, ClientError) as error:
             _LOG.error("metrics were not published: %s", error)
         else:
+            # Only now: what happened since is counted at the next beat if this one did not arrive.
+            self._published |= stats
             _LOG.debug("published %d metrics", len(data))
 
     def _tell(self, stats: dict[str, Stats]) -> None:
         """Say what happened since the last beat; that nobody asked for it is why it is said."""
         for name, state in stats.items():
-            _, recovered, buried = since(state, self._before.get(name, state))
+            _, recovered, buried = since(state, self._told.get(name, state))
             if recovered:
                 _LOG.warning("queue %s: %d messages came back, their holders stopped renewing leases", name, recovered)
             if buried:
                 _LOG.warning("queue %s: %d messages moved to the dead list, %d are there", name, buried, state.dead)
-        self._before |= stats
+        self._told |= stats
 
     def _collect(self) -> dict[str, Stats]:
         for name in self._queues:
@@ -134,7 +138,7 @@ def run(settings: Settings) -> int:
     heartbeat.clear()
     app = create_app(settings)
     inspector = BrokerInspector(settings.broker_url, app.conf.broker_transport_options)
-    beat = BeatWatch(leader_of(app, "monitor", settings.beat_lease).standing)
+    beat = BeatWatch(leader_of(app, "monitor", settings.beat_lease).standing, settings.watch_beat)
     monitor = Monitor(settings.stack, inspector.stats, _client(settings), queues=settings.queue_names, beat=beat)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: monitor.stopping.set())

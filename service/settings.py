@@ -98,6 +98,7 @@ class Settings(BaseSettings):
     task_modules: CommaList = Field(("service.tasks",), description="Modules with tasks, comma-separated.")
 
     schedules: str = Field("", repr=False, description="Periodic tasks of the stack, as JSON; see service.beat.")
+    watch_beat: bool = Field(False, description="Whether a beat belongs to the stack: its absence is silence, too.")
     beat_lease: int = Field(15, ge=3, le=60, description="Seconds until another beat leads when the leader is dead.")
 
     redis_host: str = Field("localhost", min_length=1, description="A node or the configuration endpoint.")

@@ -23,7 +23,7 @@ class ImageArgs:
 
     Attributes:
         scope: The stack.
-        settings: Platform and base image.
+        settings: Platform and base image, or which image to run.
         key_arn: KMS key of the repository.
     """
 
@@ -44,7 +44,7 @@ class Image(pulumi.ComponentResource):
     repository_arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: ImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Create the repository, build and push."""
+        """Create the repository; build and push unless an image is named."""
         super().__init__("celery-fleet:index:Image", name, None, opts)
         scope, settings, child = args.scope, args.settings, pulumi.ResourceOptions(parent=self)
         repository = aws.ecr.Repository(
@@ -60,6 +60,15 @@ class Image(pulumi.ComponentResource):
             opts=child,
         )
         aws.ecr.LifecyclePolicy(name, repository=repository.name, policy=json.dumps(_LIFECYCLE), opts=child)
+        if settings.digest is None:
+            self.digest = self._build(name, settings, repository)
+        else:
+            self.digest = pulumi.Output.concat(repository.repository_url, "@", settings.digest)
+        self.repository_arn = repository.arn
+        self.register_outputs({"digest": self.digest})
+
+    def _build(self, name: str, settings: config.Image, repository: aws.ecr.Repository) -> pulumi.Output[str]:
+        """Build, push, and return the reference with digest."""
         login = aws.ecr.get_authorization_token_output(registry_id=repository.registry_id)
         build = {"BASE": settings.base}
         tag = image_tag(_ROOT, build | {"platform": settings.platform})
@@ -78,10 +87,9 @@ class Image(pulumi.ComponentResource):
                 username=login.user_name,
                 password=pulumi.Output.secret(login.password),
             ),
-            opts=child,
+            opts=pulumi.ResourceOptions(parent=self),
         )
-        self.digest, self.repository_arn = image.repo_digest, repository.arn
-        self.register_outputs({"digest": self.digest})
+        return image.repo_digest
 
 
 _LIFECYCLE = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -21,10 +22,12 @@ class MonitorArgs:
     Attributes:
         platform: What all services share.
         task: Sizes.
+        environment: Its own variables, beside those of all services.
     """
 
     platform: Platform
     task: config.Task
+    environment: Mapping[str, str]
 
 
 class Monitor(pulumi.ComponentResource):
@@ -44,6 +47,7 @@ class Monitor(pulumi.ComponentResource):
             FargateServiceArgs(
                 platform=args.platform,
                 command=MONITOR_COMMAND,
+                environment=args.environment,
                 task=args.task,
                 desired=1,
                 fewest=1,

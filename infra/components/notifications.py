@@ -111,6 +111,16 @@ class Events(pulumi.ComponentResource):
             },
         )
         self._rule(
+            "worker-unhealthy",
+            "A task failed its health check and is replaced",
+            {
+                "source": ["aws.ecs"],
+                "detail-type": ["ECS Task State Change"],
+                # It has the stop code of scaling and deployments; only the reason tells them apart.
+                "detail": {**stopped, "stoppedReason": [{"wildcard": "*failed container health checks*"}]},
+            },
+        )
+        self._rule(
             "worker-killed",
             "A container was killed (137): out of memory, or its tasks outlived the stop timeout",
             {
@@ -130,6 +140,7 @@ class Events(pulumi.ComponentResource):
             },
             reason="$.detail.reason",
             where="$.detail.deploymentId",
+            code=None,
         )
         self.register_outputs({})
 
@@ -141,6 +152,7 @@ class Events(pulumi.ComponentResource):
         reason: str = "$.detail.stoppedReason",
         # `service:` and the service's name: which queue's worker it was.
         where: str = "$.detail.group",
+        code: str | None = "$.detail.containers[0].exitCode",
     ) -> None:
         scope = self._args.scope
         rule = aws.cloudwatch.EventRule(
@@ -157,8 +169,17 @@ class Events(pulumi.ComponentResource):
             target_id="alarms",
             arn=self._args.topic_arn,
             input_transformer=aws.cloudwatch.EventTargetInputTransformerArgs(
-                input_paths={"reason": reason, "where": where, "what": "$.resources[0]", "time": "$.time"},
-                input_template=json.dumps(f"{scope.names.prefix}: {description}: <where>, <what>, <time>: <reason>"),
+                input_paths={
+                    "reason": reason,
+                    "where": where,
+                    "what": "$.resources[0]",
+                    "time": "$.time",
+                    **({"code": code} if code else {}),
+                },
+                input_template=json.dumps(
+                    f"{scope.names.prefix}: {description}: <where>, <what>, <time>: <reason>"
+                    + ("; exit code <code>" if code else "")
+                ),
             ),
             opts=self._child,
         )

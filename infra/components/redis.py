@@ -11,6 +11,7 @@ from infra import config
 from infra.components.common import Json, Scope
 from infra.components.redis_cluster import RedisCluster, RedisClusterArgs
 from infra.plan.alarms import Alarm, redis_alarms
+from infra.plan.elasticache import max_clients
 from infra.plan.environment import redis
 from infra.plan.names import RedisNames, redis_nodes
 from service.fleet import BROKER_ACCESS_STRING, REDIS_ACCESS_STRING, RESULT_ACCESS_STRING
@@ -103,7 +104,9 @@ class Redis(pulumi.ComponentResource):
             self.secrets[f"FLEET_{prefix}REDIS_PASSWORD"] = cluster.password
         self.statements += cluster.statements
         nodes = redis_nodes(names.group, settings.shards, settings.replicas)
-        self.alarms += redis_alarms(names.part, nodes, settings.memory_alarm, settings.cpu_alarm)
+        self.alarms += redis_alarms(
+            names.part, nodes, settings.memory_alarm, settings.cpu_alarm, max_clients(settings.node_type)
+        )
         self.nodes = {**self.nodes, **{node.removeprefix(f"{args.scope.names.prefix}-"): node for node in nodes}}
         self.log_groups |= cluster.log_groups
         return cluster

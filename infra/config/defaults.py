@@ -26,7 +26,7 @@ def defaults(environment: Environment) -> Document:
         "taskModules": ["service.tasks"],
         "waitFor": [],
         "exec": False,
-        "image": {"platform": "linux/amd64", "base": "python:3.11-slim-bookworm"},
+        "image": {"platform": "linux/amd64", "base": "python:3.11-slim-bookworm", "digest": None},
         "network": {
             "vpcId": None,
             "subnetIds": [],

@@ -42,20 +42,23 @@ Dependency = Annotated[
     ),
     AfterValidator(_with_port),
 ]
+Digest = Annotated[str, matching(r"sha256:[0-9a-f]{64}", "a digest: sha256: and 64 hexadecimal digits")]
 TagKey = Annotated[str, AfterValidator(check_key)]
 TagValue = Annotated[str, AfterValidator(check_value)]
 
 
 class Image(Section):
-    """How the service's image is built.
+    """How the service's image is built, or which one is taken.
 
     Attributes:
         platform: What the image and Fargate run on.
         base: The base image.
+        digest: Of an image that is in the stack's repository, to run instead of building one: `sha256:…`.
     """
 
     platform: Literal["linux/amd64", "linux/arm64"]
     base: str = Field(min_length=1)
+    digest: Digest | None
 
 
 class Shutdown(Section):

@@ -20,11 +20,16 @@ from service.fleet import (
     METRIC_NAMESPACE,
     METRIC_OLDEST_AGE,
     METRIC_SCHEDULE_LATE,
+    Pool,
 )
 
 Missing = Literal["breaching", "notBreaching", "ignore", "missing"]
 ABOVE: Final = "GreaterThanThreshold"
 BELOW: Final = "LessThanThreshold"
+#: Percent of its cpu at which a worker counts as busy.
+_BUSY: Final = 95
+#: Pools that run all tasks on one thread of one process.
+_ONE_THREAD: Final[tuple[Pool, ...]] = ("gevent", "eventlet", "solo")
 #: Fewest ended messages within five minutes of which a share is said to have failed: one of one is no rate.
 MIN_ENDED: Final = 10
 
@@ -157,8 +162,14 @@ def failure_rate(stack: str, queue: str) -> Formula:
     )
 
 
+def busy_percent(pool: Pool, cpu: int) -> float:
+    """Return the percent of its cpu units at which a worker can do no more: one thread cannot use a second core."""
+    cores = cpu / 1024
+    return _BUSY / max(1.0, cores) if pool in _ONE_THREAD else _BUSY
+
+
 def queue_alarms(
-    stack: str, cluster: str, service: str, queue: str, part: str, depth: int, failures: int
+    stack: str, cluster: str, service: str, queue: str, part: str, depth: int, failures: int, cpu_percent: float
 ) -> list[Alarm]:
     """Return the alarms about a queue and its workers that only tell people.
 
@@ -170,6 +181,7 @@ def queue_alarms(
         part: The service's part of a name.
         depth: Runnable messages.
         failures: Percent of ended messages.
+        cpu_percent: Of the task's size; see `busy_percent`.
     """
     return [
         Alarm(
@@ -218,7 +230,7 @@ def queue_alarms(
             f"{part}-cpu",
             f"Workers of {queue} use all their cpu for a quarter of an hour; raise cpu or lower the concurrency.",
             service_usage(cluster, service, "CPUUtilization"),
-            95,
+            cpu_percent,
             period=300,
             queue=queue,
         ),
@@ -256,6 +268,7 @@ def event_alarms(names: Names, limit: int) -> list[Alarm]:
         )
         for part, text in (
             ("worker-died", "Workers ended by themselves or did not start"),
+            ("worker-unhealthy", "Workers failed their health check and were replaced"),
             ("worker-killed", "Containers were killed (137), out of memory or at the stop timeout,"),
         )
     ]
@@ -282,6 +295,8 @@ def beat_alarms(stack: str, usage: Metric, memory_percent: int) -> list[Alarm]:
             beat_metric(stack, METRIC_BEAT_AGE),
             60,
             points=2,
+            # A monitor that starts anew says nothing for ten minutes where no beat leads: it is not over then.
+            missing="ignore",
         ),
         Alarm(
             "beat-late",
@@ -292,7 +307,9 @@ def beat_alarms(stack: str, usage: Metric, memory_percent: int) -> list[Alarm]:
     ]
 
 
-def redis_alarms(part: str, nodes: Sequence[str], memory_percent: int, cpu_percent: int) -> list[Alarm]:
+def redis_alarms(
+    part: str, nodes: Sequence[str], memory_percent: int, cpu_percent: int, max_clients: int
+) -> list[Alarm]:
     """Return the alarms of every node of a Redis cluster; ElastiCache has no metrics of the whole group.
 
     Args:
@@ -300,6 +317,7 @@ def redis_alarms(part: str, nodes: Sequence[str], memory_percent: int, cpu_perce
         nodes: Its node ids.
         memory_percent: Of a node's memory.
         cpu_percent: Of a node's engine thread.
+        max_clients: Connections that a node accepts.
     """
     table = (
         (
@@ -310,7 +328,12 @@ def redis_alarms(part: str, nodes: Sequence[str], memory_percent: int, cpu_perce
         ),
         ("cpu", "EngineCPUUtilization", cpu_percent, "the one engine thread is busy; add shards"),
         ("evictions", "Evictions", 0, "the eviction policy is not noeviction any more and work gets lost"),
-        ("connections", "CurrConnections", 50000, "the limit is 65000; look for clients that leak connections"),
+        (
+            "connections",
+            "CurrConnections",
+            max_clients * 3 // 4,
+            f"it accepts {max_clients}; look for clients that leak connections",
+        ),
         ("lag", "ReplicationLag", 10, "seconds that a failover would lose"),
     )
     return [

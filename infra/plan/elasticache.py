@@ -19,6 +19,10 @@ DEFAULT_VERSIONS: Final[dict[Engine, str]] = {"redis": "7.1", "valkey": "9.0"}
 DURABLE_FAMILIES: Final = ("r8g", "r7g", "r6g", "m8g", "m7g", "m6g", "c8gn", "c7gn")
 #: Families that cannot be created any more (CreateReplicationGroup, "previous generation").
 GONE_FAMILIES: Final = ("t1", "m1", "m2", "m3", "c1", "r3")
+#: Connections a node accepts, `maxclients`, which cannot be changed ("Redis OSS 2.8.6 parameters"); the smallest fewer.
+_MAX_CLIENTS: Final = 65_000
+_MAX_CLIENTS_SMALL: Final = 20_000
+_SMALL: Final = ("cache.t2.micro", "cache.t2.small", "cache.t2.medium", "cache.t3.micro", "cache.t4g.micro")
 #: Minutes that a window of maintenance or snapshots has at least.
 MIN_WINDOW: Final = 60
 
@@ -51,6 +55,11 @@ def check_node_type(node_type: str) -> str:
             f"{node_type} moves what waits long to disk, which is queued work; take {_undisked(node_type)}"
         )
     return node_type
+
+
+def max_clients(node_type: str) -> int:
+    """Return how many connections a node accepts."""
+    return _MAX_CLIENTS_SMALL if node_type in _SMALL else _MAX_CLIENTS
 
 
 def check_durability(durability: Durability, engine: Engine, version: str, node_type: str) -> Durability:

@@ -64,6 +64,11 @@ def beat(fleet: Fleet) -> dict[str, str]:
     }
 
 
+def monitor(fleet: Fleet) -> dict[str, str]:
+    """Return what the monitor gets beside `common`."""
+    return {"FLEET_WATCH_BEAT": str(fleet.beat.enabled).lower()}
+
+
 def flower(settings: Flower) -> dict[str, str]:
     """Return what Flower gets beside `common`."""
     return {

@@ -29,9 +29,6 @@ RESERVED: Final = 0.25
 #: Share of one core that a burstable node can use for ever: CPU credits an hour divided by 60 (EC2 user guide).
 BASELINE: Final = {"cache.t4g.micro": 0.2, "cache.t4g.small": 0.4, "cache.t4g.medium": 0.4}
 
-#: Connections a node accepts: `maxclients`, which cannot be changed.
-MAX_CLIENTS: Final = 65_000
-
 
 class UnknownNodeTypeError(ValueError):
     """Nobody has written down what this node type has."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.results import Results
-from scripts.capacity.facts import BASELINE, MAX_CLIENTS, RESERVED
+from infra.plan.elasticache import max_clients
+from scripts.capacity.facts import BASELINE, RESERVED
 from scripts.capacity.plan import Capacity, Figures, data_memory
 from scripts.capacity.stack import Stack
 
@@ -40,8 +41,9 @@ def lines(stack: Stack, figures: Figures, found: Capacity, results: Results) -> 
         _count(found.results_rate / stack.results.shards),
         _count(found.results_rate),
     )
-    yield _row("connections at full scale-out, on one node", f"{found.connections:,} of {MAX_CLIENTS:,}", "")
-    yield _row("  while a new version is rolled out", f"{found.connections_rolling:,} of {MAX_CLIENTS:,}", "")
+    accepted = max_clients(broker.node_type)
+    yield _row("connections at full scale-out, on one node", f"{found.connections:,} of {accepted:,}", "")
+    yield _row("  while a new version is rolled out", f"{found.connections_rolling:,} of {accepted:,}", "")
     yield ""
     yield "Assumed:"
     yield from (f"- {sentence}" for sentence in _assumptions(stack, figures, results))

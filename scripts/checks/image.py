@@ -35,7 +35,8 @@ def _digest(render: Render) -> Iterator[Problem]:
         for part in containers(definition):
             if not re.search(r"@sha256:[0-9a-f]{64}$", part["image"]):
                 yield at(definition, "image", f"container {part['name']} names no digest")
-        if not images & set(definition.property_dependencies.get("containerDefinitions", [])):
+        # A stack that names an image builds none.
+        if images and not images & set(definition.property_dependencies.get("containerDefinitions", [])):
             yield at(definition, "image", "does not follow what is built")
 
 

@@ -91,7 +91,7 @@ def read_held(value: bytes) -> tuple[dict[str, Any], str, str]:
     """
     try:
         message, exchange, routing_key = json.loads(value)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UnreadableError(f"not kombu's note of a message that a worker holds: {error}") from error
     return _checked(message), str(exchange or ""), str(routing_key or "")
 

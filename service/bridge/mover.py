@@ -168,6 +168,9 @@ class Mover:
             self._move(self.old.take_held(labels, until, timeless=stopped))
 
     def _label(self, held: Held) -> Label | None:
+        if held.unreadable:
+            # It goes nowhere: `_move` puts it aside.
+            return Label("", "", None)
         if held.problem or held.queues[0] not in self._routes:
             return None
         return Label(held.queues[0], self._routes[held.queues[0]], None)
@@ -181,9 +184,9 @@ class Mover:
             try:
                 arrivals.append(translate(taken, self.old.layout, self.rules.priorities))
             except UnreadableError as error:
-                _LOG.warning("%s: a message is put aside: %s", taken.label.queue, error)
+                _LOG.warning("%s: a message is put aside: %s", taken.label.queue or "unacked", error)
                 unreadable.append(taken.id)
-                self.tally.unreadable[f"{taken.label.queue}: {error}"] += 1
+                self.tally.unreadable[f"{taken.label.queue or 'unacked'}: {error}"] += 1
         stored = self.target.store(arrivals)
         self.old.settle([arrival.id for arrival in arrivals], unreadable)
         for arrival in arrivals:

@@ -250,8 +250,7 @@ def _held(tag: str, since: float | None, value: bytes, tables: Mapping[str, tupl
     try:
         _, exchange, routing_key = read_held(value)
     except UnreadableError as error:
-        # Nobody can ever run it; it goes wherever, and from there to the unreadable ones.
-        return Held(tag, since, (), f"unreadable ({error})")
+        return Held(tag, since, (), f"unreadable ({error})", unreadable=True)
     queues = stock.origin(exchange, routing_key, tables)
     if len(queues) == 1:
         return Held(tag, since, tuple(queues))

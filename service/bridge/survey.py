@@ -19,12 +19,14 @@ class Held:
         since: Unix time in seconds when it was fetched; None when the index lacks it.
         queues: The queues it may have come from.
         problem: Why that is not known; empty when there is one queue.
+        unreadable: Nobody can ever run it, whatever its queue was.
     """
 
     tag: str
     since: float | None
     queues: tuple[str, ...]
     problem: str = ""
+    unreadable: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from scripts.localcluster import LocalCluster
 from service.beat.leader import KEY, Leader, NotLeadingError, Standing
-from service.beat.watch import BeatWatch
+from service.beat.watch import PATIENCE, BeatWatch
 from service.rediscluster.cluster import Cluster
 from tests.beat.kit import state
 from tests.rediscluster.faultkit import eventually
@@ -132,6 +132,23 @@ def test_the_monitor_tells_how_the_leader_is(client: Cluster) -> None:
     left = one.standing()
     assert left is not None
     assert not left.leads
+
+
+def test_a_beat_that_is_expected_and_absent_is_silent() -> None:
+    """The cluster forgets a leader after a day, and all of them when it is restored; the monitor does not."""
+    seconds, answers = 0.0, iter([None, None, Standing("one", True, 10.0, 20.0, 1.5), None])
+    watch = BeatWatch(lambda: next(answers), expected=True, clock=lambda: seconds)
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+
+    def values() -> dict[str, float]:
+        return {entry["MetricName"]: entry["Value"] for entry in watch.data("shop", now)}
+
+    assert values() == {}, "a new stack's first beat may still start"
+    seconds = PATIENCE + 1
+    assert values() == {"BeatAge": PATIENCE + 1}
+    assert values() == {"BeatAge": 10.0, "ScheduleLate": 1.5}
+    seconds += 86_400
+    assert values() == {"BeatAge": 86_410.0, "ScheduleLate": 1.5}
 
 
 def test_a_shard_that_is_away_makes_the_leader_silent(caplog: pytest.LogCaptureFixture) -> None:

@@ -41,6 +41,19 @@ def test_what_a_dead_worker_held_is_taken_once_its_time_has_passed(sides: Sides)
     assert not sides.raw.exists("unacked", "unacked_index", "bridge:taken")
 
 
+def test_a_note_that_nobody_can_read_is_put_aside_in_its_time(sides: Sides) -> None:
+    fill(sides.old, range(2))
+    Fetched(sides.old, 2).die()
+    for tag, note in enumerate((b"{", b"[1]", b"[" * 100_000)):
+        sides.raw.hset("unacked", f"rubbish-{tag}", note)
+        sides.raw.zadd("unacked_index", {f"rubbish-{tag}": time.time()})
+    assert sides.drain().look().left == 5
+    grow_older(sides, 3601)
+    mover = sides.drain()
+    assert (mover.look().left, mover.look().unreadable, mover.tally.unreadable.total()) == (0, 3, 3)
+    assert numbers_of(sides.arrived()) == [0, 1]
+
+
 def test_held_messages_keep_priority_and_eta(sides: Sides) -> None:
     app = stock_app(sides.old)
     send(app, [1], priority=9)

@@ -112,6 +112,7 @@ CONFIGURATIONS: Final[dict[str, Configuration]] = {
             }
         },
     ),
+    "named-image": Configuration("staging", {"image": {"digest": f"sha256:{'ab' * 32}"}}),
     "queue-off": Configuration("staging", {"queues": {"monitoring_queue": {"enabled": False}}}),
     "no-beat": Configuration("staging", {"beat": {"enabled": False}}),
     "no-flower": Configuration("prod", {"flower": {"enabled": False}}),

@@ -83,6 +83,19 @@ def test_the_image_is_built_from_the_repository(stack: Render) -> None:
     assert stack.outputs["image"].partition("@")[2].startswith("sha256:")
 
 
+@pytest.mark.slow
+def test_a_stack_that_names_an_image_builds_none(renders: Renders) -> None:
+    stack = renders.named("named-image")
+    assert list(stack.of_type("docker:index/image:Image")) == []
+    digest = f"@sha256:{'ab' * 32}"
+    assert stack.outputs["image"].endswith(digest)
+    definitions = list(stack.of_type("ecs/taskDefinition:TaskDefinition"))
+    assert len(definitions) == 10
+    for definition in definitions:
+        (part,) = json.loads(definition.inputs["containerDefinitions"])
+        assert part["image"].endswith(digest)
+
+
 def test_the_tag_follows_what_goes_into_the_image(tmp_path: Path) -> None:
     (tmp_path / "service").mkdir()
     code = tmp_path / "service" / "a.py"

@@ -39,12 +39,12 @@ class CloudWatch:
     def __init__(self, failures: int = 0) -> None:
         self.requests: list[tuple[str, list[dict[str, Any]]]] = []
         self.published = threading.Event()
-        self._failures = failures
+        self.failures = failures
 
     def put_metric_data(self, *, Namespace: str, MetricData: Sequence[Any]) -> None:  # noqa: N803
         """Record one request."""
-        if self._failures:
-            self._failures -= 1
+        if self.failures:
+            self.failures -= 1
             raise EndpointConnectionError(endpoint_url="http://cloudwatch")
         self.requests.append((Namespace, list(MetricData)))
         self.published.set()
@@ -91,6 +91,18 @@ def test_what_happened_between_two_beats_is_published_and_told(caplog: pytest.Lo
         "queue celery: 3 messages came back, their holders stopped renewing leases",
         "queue celery: 2 messages moved to the dead list, 2 are there",
     ]
+
+
+def test_what_was_not_published_is_counted_at_the_next_beat() -> None:
+    readings = iter([State(acked=1), State(acked=5), State(acked=7)])
+    cloudwatch = CloudWatch()
+    monitor = Monitor("shop", lambda _: next(readings), cloudwatch, queues=("celery",))
+    monitor.publish()
+    cloudwatch.failures = 1
+    monitor.publish()
+    monitor.publish()
+    _, data = cloudwatch.requests[-1]
+    assert [entry["Value"] for entry in data if entry["MetricName"] == fleet.METRIC_DONE] == [6.0]
 
 
 def test_one_request_for_all_queues() -> None:
