@@ -19,6 +19,7 @@ from service.security import secure
 from service.settings import Settings
 from service.steps import Grace
 from service.task import Task
+from service.task_request import Adopt
 
 #: Waits of 2, 4, … 20 s between ten attempts make 110 s; then the worker ends and ECS replaces it.
 RECONNECT_ATTEMPTS = 10
@@ -43,6 +44,7 @@ def create_app(settings: Settings) -> Celery:
     app.steps["consumer"].add(health_step(settings))
     app.steps["consumer"].add(BadMessages)
     app.steps["consumer"].add(UnderWay)
+    app.steps["worker"].add(Adopt)
     app.steps["worker"].add(Grace)
     app.steps["worker"].add(protection_step(settings))
     secure(app, settings)

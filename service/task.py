@@ -16,13 +16,21 @@ A task that fails for good ends on its queue's dead list with its reason: docs/d
 
 from __future__ import annotations
 
+import logging
 import random
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NoReturn
 
-from celery.exceptions import Retry, SoftTimeLimitExceeded
+from celery.exceptions import MaxRetriesExceededError, Reject, Retry, SoftTimeLimitExceeded
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from service.rediscluster import once
 from service.rediscluster.failures import NO_RETRY_LEFT
+
+_LOG = logging.getLogger(__name__)
+
+#: Why a message could not be sent that could be sent later: the broker is away or full.
+_AWAY: Final = (OperationalError, RedisError, OSError)
 
 #: No waiting cures a wrong program, and who ran into its limit once would spend the whole limit again.
 NEVER_RETRIED: Final = (
@@ -45,7 +53,7 @@ class Task(once.Task):
         result_expires: Seconds for which the task's result is kept, or None for as long as the app says.
     """
 
-    Request = "service.rediscluster.failures:Request"
+    Request = "service.task_request:Request"
 
     max_retries = 3
     default_retry_delay = 60
@@ -53,14 +61,6 @@ class Task(once.Task):
     autoretry_for: ClassVar[tuple[type[Exception], ...]] = ()
     dont_autoretry_for: ClassVar[tuple[type[Exception], ...]] = NEVER_RETRIED
     result_expires: ClassVar[int | None] = None
-
-    @classmethod
-    def on_bound(cls, app: Any) -> None:
-        """A task that names its hard limit alone has no later soft one: Celery would wait for that first."""
-        super().on_bound(app)
-        soft, hard = cls.soft_time_limit, cls.time_limit
-        if soft and hard and soft > hard and soft == app.conf.task_soft_time_limit:
-            cls.soft_time_limit = hard
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """What a task names to be retried is retried, even if it is one of `NEVER_RETRIED`."""
@@ -89,7 +89,9 @@ class Task(once.Task):
 
         Raises:
             celery.exceptions.Retry: The task will run again.
-            Exception: No retry was left: what was given as `exc`, or MaxRetriesExceededError.
+            celery.exceptions.Reject: The retry could not be sent, the broker is away or full: the message goes back.
+            Exception: No retry was left: what was given as `exc`, or MaxRetriesExceededError. Or what is wrong with a
+                retry that could never be sent.
         """
         if not eta and countdown is None:
             countdown = self.retry_delay()
@@ -97,7 +99,22 @@ class Task(once.Task):
             return super().retry(args, kwargs, exc, throw, eta, countdown, max_retries, **options)
         except Retry:
             raise
+        except Reject as unsent:
+            self._go_back(unsent.reason, exc)  # type: ignore[attr-defined] # not in the stubs
         except Exception as error:
+            if isinstance(error, MaxRetriesExceededError) and exc is None:
+                # Celery's text quotes the arguments, and it is logged.
+                error.args = (f"{self.name}[{self.request.id}] has no retry left",)
             if self.request.retries:
                 error.add_note(NO_RETRY_LEFT)
             raise
+
+    def _go_back(self, problem: Any, cause: Exception | None) -> NoReturn:
+        """Celery could not send a retry and would drop the task."""
+        if not isinstance(problem, _AWAY):
+            raise problem from cause
+        _LOG.warning(
+            "task %s[%s] goes back, its retry could not be sent: %s. It was to be retried after %r",
+            *(self.name, self.request.id, problem, cause),
+        )
+        raise Reject(f"its retry could not be sent: {problem}", requeue=True) from problem

@@ -13,6 +13,7 @@ from redis import exceptions
 
 from service.deadletters.letter import Selection, Summary
 from service.deadletters.store import StoreError, open_store
+from service.rediscluster.failures import NO_RETRY_LEFT
 from service.rediscluster.find import Finder, Search
 from service.settings import Settings
 
@@ -115,7 +116,8 @@ def _ended(app: Celery, task_id: str, *, with_result: bool) -> Ended | None:
     if meta["status"] == PENDING:
         return None
     result = meta["result"]
-    lines = (meta.get("traceback") or "").strip().splitlines()
+    # The exception stands last, but for our own note on it.
+    lines = [line for line in (meta.get("traceback") or "").strip().splitlines() if line != NO_RETRY_LEFT]
     error = lines[-1] if lines else repr(result) if isinstance(result, Exception) else None
     return Ended(
         meta["status"],

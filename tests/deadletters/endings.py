@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from celery import current_app, shared_task
+from celery import Task, current_app, shared_task
 from celery.exceptions import Ignore, Reject
 
 # A test cannot wait for five leases of a minute.
@@ -60,7 +60,7 @@ def exhaust() -> None:
 
 
 @shared_task(bind=True, default_retry_delay=0, max_retries=1)
-def exhaust_by_hand(self: Any) -> None:
+def exhaust_by_hand(self: Any, _secret: str = "") -> None:
     self.retry()
 
 
@@ -77,6 +77,32 @@ def outlast_soft() -> None:
 @shared_task(time_limit=1)
 def outlast_hard() -> None:
     time.sleep(30)
+
+
+@shared_task
+def outlast_the_callers_limit() -> None:
+    time.sleep(30)
+
+
+class OwnBase(Task[Any, Any]):
+    """As an application may have it that came from stock Celery."""
+
+    abstract = True
+
+
+@shared_task(base=OwnBase)
+def fail_with_own_base() -> None:
+    raise ValueError("from a base of its own")
+
+
+@shared_task(bind=True, autoretry_for=(ConnectionError,), default_retry_delay=0, max_retries=1)
+def retry_at_gate(self: Any, directory: str) -> str:
+    if Path(directory, "open").exists():
+        return f"in retry {self.request.retries}"
+    Path(directory, "began").touch()
+    while not Path(directory, "gate").exists():
+        time.sleep(0.02)
+    raise ConnectionError("the other side is away")
 
 
 @shared_task

@@ -32,11 +32,11 @@ ENDINGS = endings.__name__
 PATIENCE = 45.0
 
 
-def eventually(condition: Callable[[], T], what: str) -> T:
+def eventually(condition: Callable[[], T], what: str, within: float = PATIENCE) -> T:
     """Poll until a condition is true, and return it; the failure says what did not happen."""
-    ends = time.monotonic() + PATIENCE
+    ends = time.monotonic() + within
     while not (value := condition()):
-        assert time.monotonic() < ends, f"{what}: not within {PATIENCE:g} s"
+        assert time.monotonic() < ends, f"{what}: not within {within:g} s"
         time.sleep(0.05)
     return value
 

@@ -20,6 +20,7 @@ FAILURES = {
     "fail": ("failed", "ValueError('no reason')"),
     "fail_unpicklable": ("failed", "UnpicklableError"),
     "fail_early": ("failed", "ValueError('acknowledged before it ran')"),
+    "fail_with_own_base": ("failed", "ValueError('from a base of its own')"),
     "fail_unheard": ("failed", "ValueError('nobody wants the result')"),
     "break_off": ("failed", "TypeError('a wrong program')"),
     "run_out_of_memory": ("failed", "MemoryError('no more')"),
@@ -27,6 +28,7 @@ FAILURES = {
     "exhaust_by_hand": ("retries-exhausted", "MaxRetriesExceededError"),
     "outlast_soft": ("soft-time-limit", "SoftTimeLimitExceeded"),
     "outlast_hard": ("time-limit", "TimeLimitExceeded"),
+    "outlast_the_callers_limit": ("time-limit", "TimeLimitExceeded(1"),
     "reject": ("rejected", "not mine"),
     "lose_child_for_good": ("worker-lost", "WorkerLostError"),
     # The message was requeued once more than the delivery limit, here 0, allows.
@@ -34,14 +36,17 @@ FAILURES = {
     "leave": ("delivery-limit", ""),
     "requeue": ("delivery-limit", ""),
 }
+#: An argument, which nothing but the message itself may show.
+SECRET = "4711-hunter2"
 NO_FAILURES = ("succeed", "succeed_later", "ignore")
 #: Those that end alike in pools without processes, and without limits.
 EVERYWHERE = ("fail", "fail_early", "exhaust", "reject", "requeue", "run_out_of_memory")
 
 
 def send_all(stage: Stage, names: Iterable[str]) -> dict[str, str]:
-    arguments = {"fail": ("reason",)}
-    return {name: stage.send(name, *arguments.get(name, ())).id for name in names}
+    arguments = {"fail": ("reason",), "exhaust_by_hand": (SECRET,)}
+    options: dict[str, dict[str, int]] = {"outlast_the_callers_limit": {"time_limit": 1}}
+    return {name: stage.send(name, *arguments.get(name, ()), **options.get(name, {})).id for name in names}
 
 
 def test_a_task_that_fails_is_dead_with_its_reason(stage: Stage) -> None:
@@ -66,6 +71,10 @@ def test_a_task_that_fails_is_dead_with_its_reason(stage: Stage) -> None:
     assert result(sent["succeed_later"]).get() == 1
     assert result(sent["fail"]).state == states.FAILURE
     assert worker.process.poll() is None, "the worker outlives them all"
+    log = worker.log.read_text()
+    assert f"task {ENDINGS}.fail_with_own_base has a base class of its own" in log
+    shown = (log, str(result(sent["exhaust_by_hand"]).result), *(str(entry.cause) for entry in found.values()))
+    assert not [text for text in shown if SECRET in text]
 
 
 @pytest.mark.parametrize("pool", ["gevent", "threads"])
@@ -124,6 +133,26 @@ def test_a_task_that_takes_its_worker_along_is_dead_after_the_lease(stage: Stage
     stage.worker()
     dead = stage.wait_settled(1)
     assert (dead[sent].reason, dead[sent].losses) == ("delivery-limit", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_retry_for_which_there_is_no_room_goes_back(stage: Stage) -> None:
+    """Celery would drop it. Publishing waits for a minute for room, then the message itself is the retry."""
+    sent = stage.send("retry_at_gate", str(stage.directory))
+    worker = stage.worker(FLEET_TASK_MODULES="tests.deadletters.patient_endings")
+    eventually(Path(stage.directory, "began").exists, "the task runs")
+    primary = stage.cluster.primary_for(stage.lists.places(QUEUE)[0].dead)
+    primary.admin.config_set("maxmemory", 1)
+    try:
+        Path(stage.directory, "gate").touch()
+        eventually(lambda: "its retry could not be sent" in worker.log.read_text(), "nobody takes the retry", 100)
+        Path(stage.directory, "open").touch()
+    finally:
+        primary.admin.config_set("maxmemory", 0)
+    assert sent.get(timeout=60) == "in retry 0"
+    assert "It was to be retried after ConnectionError('the other side is away')" in worker.log.read_text()
+    assert stage.dead() == []
 
 
 @pytest.mark.slow

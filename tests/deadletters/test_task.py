@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from celery import Celery
-from celery.exceptions import MaxRetriesExceededError, Retry, SoftTimeLimitExceeded
+from celery.exceptions import MaxRetriesExceededError, Reject, Retry, SoftTimeLimitExceeded
+from kombu.exceptions import EncodeError, OperationalError
+from redis.exceptions import OutOfMemoryError
 
 from service.app import create_app
 from service.rediscluster.failures import reason_of
 from service.settings import Settings
 from service.task import NEVER_RETRIED, Task
+from service.task_request import Request
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +81,7 @@ def test_after_the_last_retry_the_exception_says_so(app: Celery) -> None:
     with running(task, retries=3), pytest.raises(MaxRetriesExceededError) as raised:
         task.retry()
     assert reason_of(raised.value) == "retries-exhausted"
+    assert str(raised.value) == f"{task.name}[1] has no retry left", "arguments are nobody's business"
 
 
 @pytest.mark.parametrize("never", [TypeError("wrong program"), NotImplementedError("later"), SoftTimeLimitExceeded()])
@@ -109,13 +114,59 @@ def nothing() -> int:
 
 
 @pytest.mark.parametrize(
-    ("options", "limits"),
-    [({}, (3300, 3600)), ({"time_limit": 60}, (60, 60)), ({"soft_time_limit": 30, "time_limit": 60}, (30, 60))],
+    ("options", "called", "limits"),
+    [
+        ({}, (None, None), (3600, 3300)),
+        ({"time_limit": 60}, (None, None), (60, 60)),
+        ({"soft_time_limit": 30, "time_limit": 60}, (None, None), (60, 30)),
+        ({"soft_time_limit": 5000}, (None, None), (3600, 3600)),
+        ({}, (2, None), (2, 2)),
+        ({"time_limit": 60}, (90, 80), (90, 80)),
+    ],
 )
-def test_a_hard_limit_alone_is_obeyed(app: Any, options: dict[str, int], limits: tuple[int, int]) -> None:
+def test_no_soft_limit_is_later_than_the_hard_one(
+    app: Any, options: dict[str, int], called: tuple[int | None, int | None], limits: tuple[int, int]
+) -> None:
     task = app.task(name=uuid4().hex, shared=False, **options)(nothing)
     app.finalize()
-    assert (task.soft_time_limit, task.time_limit) == limits
+    message = SimpleNamespace(
+        headers={"id": "1", "task": task.name, "timelimit": called},
+        body=b"", payload=((), {}, {}), properties={}, delivery_info={},
+        content_type="application/json", content_encoding="utf-8",
+    )
+    assert Request(message, app=app, task=task).time_limits == limits
+
+
+def sent_in_vain(task: Any, problem: Exception, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """How the task ends if its retry cannot be sent."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise problem
+
+    monkeypatch.setattr("celery.canvas.Signature.apply_async", fail)
+    task.push_request(retries=0, called_directly=False, is_eager=False, id="1", args=(), kwargs={})
+    try:
+        with pytest.raises(Exception) as raised:  # noqa: PT011  it is what is asked for
+            task.run()
+    finally:
+        task.pop_request()
+    return raised.value
+
+
+@pytest.mark.parametrize("problem", [OperationalError("away"), OutOfMemoryError("full"), OSError("cut off")])
+def test_a_retry_that_cannot_be_sent_now_goes_back(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, problem: Exception
+) -> None:
+    end = sent_in_vain(failing(app, TroubleError("why"), autoretry_for=(TroubleError,)), problem, monkeypatch)
+    assert isinstance(end, Reject)
+    assert end.requeue  # type: ignore[attr-defined] # not in the stubs
+    assert f"its retry could not be sent: {problem}. It was to be retried after TroubleError('why')" in caplog.text
+
+
+def test_a_retry_that_can_never_be_sent_is_a_failure(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = failing(app, TroubleError("why"), autoretry_for=(TroubleError,))
+    end = sent_in_vain(task, EncodeError("not JSON"), monkeypatch)
+    assert (str(end), reason_of(end), str(end.__cause__)) == ("not JSON", "failed", "why")
 
 
 def test_called_directly_it_is_an_ordinary_function(app: Celery) -> None:

@@ -168,6 +168,13 @@ def test_a_task_that_is_retried_is_delayed_and_then_done(app: Celery, why: Any) 
 
 
 @pytest.mark.usefixtures("worker")
+def test_a_task_without_a_retry_left_says_what_it_raised_at_last(app: Celery, why: Any) -> None:
+    answer = eventually(why, send(app, "exhaust"), "result: FAILURE at 20")
+    [result] = [line for line in answer.splitlines() if "result: FAILURE" in line]
+    assert "ConnectionError: never" in result
+
+
+@pytest.mark.usefixtures("worker")
 def test_a_rejected_task_says_so(app: Celery, why: Any) -> None:
     task = send(app, "reject")
     assert "rejected (its task rejected it)" in eventually(why, task, f"dead in {SERVED}")

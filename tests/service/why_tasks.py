@@ -28,6 +28,11 @@ def retry_once(self: Any, countdown: float) -> str:
     return "at last"
 
 
+@shared_task(autoretry_for=(ConnectionError,), default_retry_delay=0, max_retries=1)
+def exhaust() -> None:
+    raise ConnectionError("never")
+
+
 @shared_task
 def reject() -> None:
     raise Reject("no", requeue=False)
