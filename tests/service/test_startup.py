@@ -9,10 +9,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from dns import rcode, resolver
+from dns.message import from_wire, make_response
 from pydantic import SecretStr
 
 from scripts.localcluster import LocalCluster
@@ -147,6 +150,62 @@ def test_a_replica_set_is_ready_when_it_has_a_primary() -> None:
 def test_a_replica_set_that_is_addressed_wrongly() -> None:
     said = reason("mongodb://127.0.0.1:1,127.0.0.1:2/?directConnection=true", HopelessError)
     assert "Cannot specify multiple hosts" in said
+
+
+@contextmanager
+def name_server(answer: rcode.Rcode | None) -> Iterator[resolver.Resolver]:
+    """A resolver whose only server answers every question so, or not at all."""
+
+    def serve() -> None:
+        while True:
+            asked, client = server.recvfrom(4096)
+            if not asked:
+                return
+            if answer is not None:
+                reply = make_response(from_wire(asked))
+                reply.set_rcode(answer)
+                server.sendto(reply.to_wire(), client)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        asking = resolver.Resolver(configure=False)
+        asking.nameservers, asking.port = ["127.0.0.1"], server.getsockname()[1]
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield asking
+        finally:
+            server.sendto(b"", server.getsockname())
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (rcode.NXDOMAIN, "The DNS query name does not exist: _mongodb._tcp.db.shop.example."),
+        (rcode.NOERROR, "The DNS response does not contain an answer"),
+        (rcode.SERVFAIL, "SERVFAIL"),
+        (None, "no name server answered in time"),
+    ],
+)
+def test_a_replica_set_whose_name_is_not_known_yet(
+    answer: rcode.Rcode | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with name_server(answer) as asking:
+        monkeypatch.setattr(resolver, "default_resolver", asking)
+        assert said in reason("mongodb+srv://u:secret@db.shop.example/x", timeout=0.6 if answer is None else 30)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mongodb+srv://127.0.0.1/x", "is not a valid hostname for 'mongodb+srv://'"),
+        ("mongodb+srv://db..example/x", "A DNS label is empty"),
+        ("mongodb+srv://a.example,b.example/x", "must include one, and only one, hostname"),
+    ],
+)
+def test_a_name_of_a_replica_set_that_is_none(url: str, said: str) -> None:
+    assert said in reason(url, HopelessError)
 
 
 def test_what_appears_during_the_wait_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
