@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -87,9 +88,14 @@ def reason(url: str, kind: type[Exception] = NotReadyError, timeout: float = LOO
         ("db:5432", "the scheme must be one of"),
         ("tcp://db", "expected tcp://host:port"),
         ("tcp://db:5432/x", "expected tcp://host:port"),
-        ("tcp://db:99999", "ort"),
+        ("tcp://db:99999", "a port must be a number"),
         ("http:///health", "names no host"),
         ("mongodb://user:secret@", "names no host"),
+        ("mongodb://user:secret@a,,b", "names no host"),
+        ("mongodb://user:secret", "a port must be a number"),
+        ("https://user:secret/", "a port must be a number"),
+        ("https://user:[secret]@a", "brackets are for an IPv6 host"),
+        ("https://user:secret\N{FULLWIDTH QUESTION MARK}@a", "brackets are for an IPv6 host"),
     ],
 )
 def test_an_address_that_is_not_understood_is_explained(url: str, said: str) -> None:
@@ -100,13 +106,37 @@ def test_an_address_that_is_not_understood_is_explained(url: str, said: str) -> 
 
 
 def test_addresses_that_are_understood() -> None:
-    for url in ("tcp://db:5432", "http://a/health?x=1", "https://a:8443", "mongodb://u:p@a:1,b:2/x?replicaSet=rs0"):
+    replica_sets = (
+        "mongodb://u:p@a:1,b:2/x?replicaSet=rs0",
+        "mongodb://[::1]:1,b",
+        "mongodb+srv://u:a%2Fb@a.example/x",
+    )
+    for url in ("tcp://db:5432", "http://a/health?x=1", "https://a:8443", *replica_sets):
         assert address_problem(url) is None
 
 
 def test_an_address_is_shown_without_what_is_secret() -> None:
     assert shown("mongodb://u:secret@a:1,b:2/x?replicaSet=rs0") == "mongodb://a:1,b:2"
     assert shown("https://u:secret@a/health?token=secret") == "https://a/health"
+
+
+@pytest.mark.parametrize("sign", list("/?#@:,;&=%[]\\ \t\uff1f"))
+def test_no_part_of_a_password_is_shown_whatever_is_in_it(sign: str) -> None:
+    for scheme, password in product(
+        ("tcp", "http", "https", "mongodb", "mongodb+srv"),
+        (f"Secret{sign}rest", f"1{sign}rest", f"Secret@x{sign}rest", f"{sign}Secret"),
+    ):
+        url = f"{scheme}://app:{password}@db.example:27017/"
+        for text in (shown(url), address_problem(url) or ""):
+            assert not {part for part in ("Secret", "rest", "app") if part in text}, (url, text)
+
+
+@pytest.mark.parametrize("sign", ["/", "?", "#"])
+def test_a_password_that_ends_the_address_early_is_refused(sign: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"address 1: an @ behind a /, \? or #: in a user or password write these as %2F"
+    ):
+        Settings(wait_for=(f"mongodb://app:Secret{sign}rest@db.example:27017/x?replicaSet=rs",))
 
 
 def test_the_setting_names_a_wrong_address_by_its_place() -> None:
