@@ -122,7 +122,7 @@ def _entry(app: Celery, name: str, given: Mapping[str, Any]) -> Entry:
     celery: Any = ScheduleEntry(**{**given, "name": name, "app": app})
     if not isinstance(celery.schedule, BaseSchedule):
         raise TypeError(f"{celery.schedule!r} is no schedule: give seconds, a timedelta, or one of celery.schedules")
-    schedule: Any = copy.copy(celery.schedule)
+    schedule = _copy(celery.schedule)
     if isinstance(celery.schedule, Interval):
         if step_of(schedule) < 1:
             raise ValueError(f"{schedule.run_every} is no interval; at least a millisecond")
@@ -137,6 +137,16 @@ def _entry(app: Celery, name: str, given: Mapping[str, Any]) -> Entry:
             f"no task module has a task {celery.task!r}" + (f"; did you mean {close[0]}?" if close else "")
         )
     return Entry(name, _queue(app, celery), schedule, celery)
+
+
+def _copy(schedule: Any) -> Any:
+    """A schedule of the caller's own, in the same time zone."""
+    own = copy.copy(schedule)
+    # Celery makes a copy from what the constructor was given: what was set later is not in it.
+    own.app, own.nowfun = schedule.app, schedule.nowfun
+    if "tz" in vars(schedule):
+        own.tz = schedule.tz
+    return own
 
 
 def _queue(app: Celery, entry: Any) -> str:

@@ -229,4 +229,6 @@ def _earliest(*times: int | None) -> int | None:
 def _away(error: Exception) -> bool:
     """Whether nothing can be published to the queue now, whatever the entry."""
     cause = error.__cause__ or error.__context__ or error
-    return isinstance(cause, OperationalError) or (isinstance(cause, Exception) and is_retryable(cause))
+    if isinstance(cause, (OperationalError, exceptions.OutOfMemoryError)):
+        return True
+    return isinstance(cause, Exception) and is_retryable(cause)

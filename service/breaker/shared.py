@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,8 @@ KEY: Final = f"{fleet.BROKER_PREFIX}breakers"
 DEADLINE: Final = 2.0
 #: Seconds after which a call that met a probe may look again.
 LOOK_AGAIN: Final = 10.0
+#: Seconds for which a breaker is remembered that nothing is stored about.
+MEMORY: Final = 86_400.0
 
 #: `probe` is the one call that may try a half-open breaker, `changed` the late end of a call that no longer counts.
 State = Literal["closed", "open", "half-open", "probe", "changed"]
@@ -109,22 +112,25 @@ class Breakers:
 
     def _step(self, step: str, name: str, since: int) -> Seen:
         limits = (self.rules.failures, int(self.rules.seconds * 1000), int(LOOK_AGAIN * 1000))
-        arguments = (step, name, *limits, since)
+        arguments = (step, name, *limits, since, int(MEMORY * 1000))
         state, period, failures, left = self._cluster.script(_script(), [KEY], lambda _: arguments, DEADLINE)
         return Seen(state.decode(), period, failures, left / 1000)
 
 
 def standings(cluster: Cluster) -> dict[str, Standing]:
-    """Every breaker that has met a failure in the last day, by name.
+    """Every breaker about which something was stored in the last `MEMORY` seconds, by name.
 
     Raises:
         redis.exceptions.RedisError: The shard did not answer in time.
     """
     flat = cluster.call(KEY, "HGETALL", KEY, deadline=DEADLINE)
     found = {}
+    # Some are still stored a little longer. Our own clock will do: hosts' differ by much less.
+    oldest = (time.time() - MEMORY) * 1000
     for name, value in zip(flat[::2], flat[1::2], strict=True):
-        state, _, failures, opened, refused, _ = value.decode().split(" ")
-        found[name.decode()] = Standing(state != "closed", int(failures), int(opened), int(refused))
+        state, _, failures, opened, refused, touched = value.decode().split(" ")
+        if int(touched) > oldest:
+            found[name.decode()] = Standing(state != "closed", int(failures), int(opened), int(refused))
     return found
 
 

@@ -9,16 +9,23 @@ from __future__ import annotations
 import _socket
 import io
 import os
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Final, NamedTuple
 
-from service.rediscluster.native import start_thread
+from service.rediscluster.logs import logger_for
+from service.rediscluster.native import readable, start_thread
 
-#: Seconds that a client gets for its request, and bytes.
+#: Its lines come from a native thread.
+_LOG = logger_for(__name__)
+
+#: Seconds that a client gets from its connection to the last byte of its answer, and bytes of its request.
 PATIENCE: Final = 2.0
 MAX_HEAD: Final = 16 * 1024
+#: Seconds until the next attempt when a connection could not be accepted.
+PAUSE: Final = 1.0
 
 
 class Answer(NamedTuple):
@@ -65,8 +72,13 @@ class Server:
         while True:
             try:
                 number, client = self._listener._accept()
-            except OSError:
-                return
+            except OSError as error:
+                if self._listener.fileno() < 0:
+                    return
+                # Such as EMFILE: it passes, and whoever asks waits in the backlog.
+                _LOG.warning("the health endpoint accepts no connection, next attempt in %g s: %s", PAUSE, error)
+                readable([], PAUSE)
+                continue
             connection = _socket.socket(fileno=number)
             try:
                 self._converse(connection, client)
@@ -77,16 +89,30 @@ class Server:
                 connection.close()
 
     def _converse(self, connection: _socket.socket, client: Any) -> None:
-        connection.settimeout(PATIENCE)
+        ends = time.monotonic() + PATIENCE
         head = b""
         while b"\r\n\r\n" not in head and len(head) < MAX_HEAD:
+            connection.settimeout(_left(ends))
             received = connection.recv(4096)
             if not received:
                 break
             head += received
         reply = io.BytesIO()
         _Conversation(head, reply, client, self._answer)
+        connection.settimeout(_left(ends))
+        # One timeout for all of it.
         connection.sendall(reply.getvalue())
+
+
+def _left(ends: float) -> float:
+    """Seconds until a moment of the monotonic clock.
+
+    Raises:
+        TimeoutError: It has passed.
+    """
+    if (left := ends - time.monotonic()) <= 0:
+        raise TimeoutError
+    return left
 
 
 class _Conversation(BaseHTTPRequestHandler):

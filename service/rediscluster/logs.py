@@ -1,7 +1,7 @@
-"""The loggers of the modules in which the lease thread works.
+"""The loggers of the modules in which native threads work: the lease thread's, and the health endpoint's.
 
 Under eventlet the locks of logging handlers are green. A native thread that met a held one would wait for ever, and
-every lease of the process would end: there its lines are left for the next consumer to write.
+every lease of the process would end: there their lines are left for the next consumer to write.
 """
 
 from __future__ import annotations

@@ -10,26 +10,41 @@ SCHEMES: Final = {"tcp": None, "http": 80, "https": 443, "mongodb": None, "mongo
 
 
 def address_problem(url: str) -> str | None:
-    """What is wrong with an address, without repeating it, since it may hold a password; None if nothing is."""
+    """What is wrong with an address, without repeating any of it, since it may hold a password; None if nothing is."""
     try:
         parts = urlsplit(url)
-        # A replica set has several hosts with ports; its driver reads them.
-        port = None if _many_hosts(parts) else parts.port
-    except ValueError as error:
-        return str(error)
+    except ValueError:
+        # The error's own text may quote the password.
+        return "brackets are for an IPv6 host; in a user or password write [ as %5B, ] as %5D, and other signs likewise"
     if parts.scheme not in SCHEMES:
         return f"the scheme must be one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}"
-    if not parts.netloc.rpartition("@")[2]:
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        # Such a password ends at the first of these signs: its beginning counts as a port, and its rest as a path.
+        return "an @ behind a /, ? or #: in a user or password write these as %2F, %3F and %23, elsewhere the @ as %40"
+    hosts = _hosts(parts)
+    if not all(hosts):
         return "names no host"
-    if parts.scheme == "tcp" and (port is None or parts.path or parts.query):
+    try:
+        ports = [urlsplit(f"//{host}").port for host in hosts]
+    except ValueError:
+        return "a port must be a number from 0 to 65535"
+    if parts.scheme == "tcp" and (ports == [None] or parts.path or parts.query):
         return "expected tcp://host:port"
     return None
 
 
 def shown(url: str) -> str:
-    """An address for people: without user, password and options."""
+    """An address for people: without user, password and options; of one that is not understood nothing is shown."""
+    if address_problem(url):
+        return "an address that is not understood"
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{'' if _many_hosts(parts) else parts.path}"
+    return f"{parts.scheme}://{','.join(_hosts(parts))}{'' if _many_hosts(parts) else parts.path}"
+
+
+def _hosts(parts: SplitResult) -> list[str]:
+    """Each host with its port; a replica set has several, which its driver tells apart."""
+    hosts = parts.netloc.rpartition("@")[2]
+    return hosts.split(",") if _many_hosts(parts) else [hosts]
 
 
 def _many_hosts(parts: SplitResult) -> bool:

@@ -67,6 +67,8 @@ def _innermost(error: BaseException) -> str:
 
 def _mongodb(url: str, timeout: float) -> None:
     try:
+        from dns import resolver
+        from dns.exception import Timeout
         from pymongo import MongoClient, errors
     except ImportError as error:
         raise HopelessError("looking at MongoDB needs the package pymongo, which is not installed") from error
@@ -81,7 +83,13 @@ def _mongodb(url: str, timeout: float) -> None:
         with client:
             # Goes to the primary, and logs in first.
             hello = client.admin.command("hello")
-    except (errors.ConfigurationError, errors.InvalidURI) as error:
+    except errors.ConfigurationError as error:
+        # Of an address that is wrong, and of whatever kept the driver from its SRV record.
+        if isinstance(error.__cause__, Timeout):
+            # Its text tells how long it took, which would be news at every look.
+            raise NotReadyError("no name server answered in time") from error
+        if isinstance(error.__cause__, (resolver.NXDOMAIN, resolver.NoAnswer, resolver.NoNameservers, OSError)):
+            raise NotReadyError(str(error)) from error
         raise HopelessError(str(error)) from error
     except errors.OperationFailure as error:
         raise HopelessError(f"it refuses: {error.details.get('errmsg') if error.details else 'the command'}") from error

@@ -6,16 +6,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from celery import Celery
-from celery.schedules import BaseSchedule
+from celery.schedules import BaseSchedule, crontab
 
 from service.app import create_app
 from service.beat.declared import parse
-from service.beat.entries import load, task_id_of
+from service.beat.due import moment, next_due
+from service.beat.entries import Entry, load, task_id_of
 from service.settings import Settings, SettingsError
 
 PROBE = "service.tasks.monitoring.probe_host"
@@ -61,6 +64,37 @@ def test_an_entry_goes_where_its_task_goes_unless_it_says_otherwise(app: Celery)
     declared = {"own": {"task": PROBE, "every": 1}, "other": {"task": PROBE, "every": 1, "queue": "data_queue"}}
     entries = {entry.name: entry for entry in load(app, parse(json.dumps(declared)))}
     assert {name: entry.queue for name, entry in entries.items()} == {"own": "monitoring_queue", "other": "data_queue"}
+
+
+def due_times(entry: Entry, start: str, count: int) -> list[str]:
+    """Its next due times, in UTC."""
+    found, at = [], int(datetime.fromisoformat(start).timestamp() * 1000)
+    for _ in range(count):
+        at = next_due(entry.schedule, at)
+        found.append(moment(at).isoformat().removesuffix("+00:00"))
+    return found
+
+
+def test_a_time_zone_is_kept_also_in_summer(app: Celery) -> None:
+    nightly: Any = crontab(minute="30", hour="2")
+    nightly.tz = ZoneInfo("Europe/Berlin")
+    app.conf.beat_schedule = {"in_code": {"task": PROBE, "schedule": nightly}}
+    declared = {
+        "declared": {"task": PROBE, "cron": "30 2 * * *", "timezone": "Europe/Berlin"},
+        "half_hours": {"task": PROBE, "cron": "*/30 * * * *", "timezone": "Europe/Berlin"},
+        "utc": {"task": PROBE, "cron": "30 2 * * *"},
+    }
+    entries = {entry.name: entry for entry in load(app, parse(json.dumps(declared)))}
+    for name in ("declared", "in_code"):
+        # The clock skips half past two on 2026-03-29, and has it twice on 2026-10-25.
+        assert due_times(entries[name], "2026-03-27T12:00:00Z", 3) == [
+            "2026-03-28T01:30:00",
+            "2026-03-29T01:30:00",
+            "2026-03-30T00:30:00",
+        ]
+        assert due_times(entries[name], "2026-10-24T12:00:00Z", 2) == ["2026-10-25T00:30:00", "2026-10-26T01:30:00"]
+    assert due_times(entries["half_hours"], "2026-10-25T00:00:00Z", 2) == ["2026-10-25T00:30:00", "2026-10-25T02:00:00"]
+    assert due_times(entries["utc"], "2026-03-28T12:00:00Z", 2) == ["2026-03-29T02:30:00", "2026-03-30T02:30:00"]
 
 
 def test_entries_that_cannot_work_are_refused_all_at_once(app: Celery) -> None:

@@ -108,6 +108,24 @@ def test_a_primary_that_dies_takes_no_tick_along(beats: Beats, key: str) -> None
     mend(beats.cluster, victim, promoted)
 
 
+def test_a_shard_without_room_takes_its_ticks_when_there_is_some(beats: Beats) -> None:
+    start_two(beats)
+    admin = beats.cluster.admin(beats.cluster.primary_for(QUEUE))
+    admin.config_set("maxmemory", 1)
+    try:
+        eventually(lambda: said(beats, "queue celery takes no ticks"), "the shard is full", PATIENCE)
+    finally:
+        admin.config_set("maxmemory", 0)
+    beats.wait_for_ticks("second", 5)
+    demand(beats)
+    assert not said(beats, "could not be published")
+
+
+def said(beats: Beats, text: str) -> bool:
+    """Whether a beat has logged this."""
+    return any(text in beat.log for beat in beats.running)
+
+
 def mend(cluster: LocalCluster, victim: Node, promoted: Node) -> None:
     """Start it again, as a replica that has caught up."""
     cluster.restart(victim, PATIENCE)

@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery.beat import SchedulingError
 from celery.schedules import schedule
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError
 
 from service.beat.due import CATCH_UP
 from service.beat.entries import Entry
@@ -43,12 +45,13 @@ class Lead:
 
 
 class Queues:
-    """What the queues hold and remember; `away` ones do not answer."""
+    """What the queues hold and remember; `away` ones do not answer, `full` ones tell and take nothing."""
 
     def __init__(self) -> None:
         self.lanes: dict[tuple[str, str], int] = {}
         self.published: list[tuple[str, str, int]] = []
         self.away: set[str] = set()
+        self.full: set[str] = set()
         self.refused: set[str] = set()
         self.between: Any = None
 
@@ -67,6 +70,12 @@ class Queues:
 
     def publish(self, entry: Entry, due: int) -> None:
         self._ask(entry.queue)
+        if entry.queue in self.full:
+            # As Celery raises it.
+            try:
+                raise OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
+            except OutOfMemoryError as error:
+                raise SchedulingError(f"Couldn't apply scheduled task {entry.name}: {error}") from error
         if entry.name in self.refused:
             raise TypeError("not JSON")
         if self.between:
@@ -202,6 +211,21 @@ def test_a_queue_that_is_away_gets_its_ticks_when_it_is_back() -> None:
     rounds(one, lead, 2)
     assert queues.dues("a") == list(range(1, 15))
     assert one.late() == 0
+
+
+def test_a_queue_that_is_full_gets_its_ticks_when_there_is_room(caplog: pytest.LogCaptureFixture) -> None:
+    lead, queues = Lead(), Queues()
+    one = ticker([every(1), every(2, "b")], lead, queues)
+    rounds(one, lead, 3)
+    queues.full.add("celery")
+    rounds(one, lead, 10)
+    assert one.late() == pytest.approx(10, abs=1)
+    queues.full.clear()
+    rounds(one, lead, 2)
+    assert queues.dues("a") == list(range(1, 15))
+    assert queues.dues("b") == [n for n in range(1, 15) if (START // SECOND + n) % 2 == 0]
+    assert one.late() == 0
+    assert {record.getMessage().partition(",")[0] for record in caplog.records} == {"queue celery takes no ticks"}
 
 
 def test_what_a_failover_undid_is_published_again(monkeypatch: pytest.MonkeyPatch) -> None:

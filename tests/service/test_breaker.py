@@ -19,7 +19,7 @@ from scripts.localcluster import LocalCluster
 from service import fleet
 from service.breaker import BreakerOpenError, guarded
 from service.breaker.call import _Away, call
-from service.breaker.shared import Breakers, Rules, standings
+from service.breaker.shared import KEY, MEMORY, Breakers, Rules, standings
 from service.health.counting import Counts
 from service.health.exposition import WorkerMetrics
 from service.rediscluster.cluster import Cluster
@@ -217,6 +217,39 @@ def test_metrics_tell_the_state_of_the_fleet(cluster: LocalCluster, name: str) -
     for line in ("open", "opened_total", "refused_total"):
         assert f'celery_breaker_{line}{{name="{name}"}} 1.0' in text
     assert f'celery_breaker_failures{{name="{name}"}} 5.0' in text
+
+
+def remembered(worker: Worker, name: str, state: str, seconds: float) -> None:
+    """Store a breaker as it was so long ago."""
+    then = int((time.time() - seconds) * 1000)
+    worker.cluster.call(KEY, "HSET", KEY, name, f"{state} {then}")
+
+
+def test_a_breaker_that_is_not_used_for_a_day_is_forgotten(cluster: LocalCluster, name: str) -> None:
+    unused, used = f"{name}-unused", f"{name}-used"
+    with workers(cluster) as (one, two):
+        remembered(one, unused, "closed 0 4 0 0", MEMORY + 60)
+        remembered(one, used, "closed 0 4 0 0", MEMORY - 60)
+        found = standings(one.cluster)
+        assert unused not in found
+        assert found[used].failures == 4
+        one.fail(unused)
+        assert two.call(unused) == "answer", "its failures were forgotten"
+        one.fail(used)
+        refused(two, used)
+
+
+def test_breakers_that_are_not_used_take_no_room_whether_or_not_one_opens(cluster: LocalCluster, name: str) -> None:
+    with workers(cluster, 1) as (one,):
+        for number in range(100):
+            remembered(one, f"{name}-{number}", "closed 0 1 0 0", MEMORY + 60)
+        # As an hour after the breakers were last looked through.
+        one.cluster.call(KEY, "PEXPIRE", KEY, int((MEMORY - 1) * 1000))
+        one.fail(name)
+        assert one.call(name) == "answer"
+        left = {field.decode() for field in one.cluster.call(KEY, "HKEYS", KEY)}
+        assert {field for field in left if field.startswith(name)} == {name}
+        assert one.cluster.call(KEY, "PTTL", KEY) >= MEMORY * 1000, "what is used is kept for a day"
 
 
 def test_without_its_state_calls_are_made_unguarded(name: str, caplog: pytest.LogCaptureFixture) -> None:

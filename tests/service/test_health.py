@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import select
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,10 @@ from celery import Celery
 from prometheus_client.parser import text_string_to_metric_families
 
 from scripts.localcluster import LocalCluster
-from service import fleet, limits
+from service import fleet, heartbeat, limits
 from service.health.judge import POOL_PATIENCE, LeaseSigns, Signs, judge
 from service.health.sampler import KEY, Sampler
+from service.health.server import Answer, Server
 from service.rediscluster import BrokerInspector
 from service.rediscluster.cluster import Cluster
 from service.rediscluster.options import parse
@@ -274,6 +278,43 @@ def test_the_endpoint_outlives_odd_clients(well: Container) -> None:
             odd.sendall(said)
     assert well.ask("/health/live") == (200, "ok\n")
     assert well.ask("/elsewhere")[0] == 404
+
+
+@pytest.fixture
+def server() -> Server:
+    """An endpoint without a worker; its thread ends with the run."""
+    made = Server("127.0.0.1", 0, lambda _: Answer(HTTPStatus.OK, "text/plain", "ok\n"))
+    made.start()
+    return made
+
+
+def test_a_client_that_never_ends_its_request_is_sent_away(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as slow:
+        slow.sendall(b"GET /health/live HTTP/1.0\r\nX-Slow: ")
+
+        def sent_away() -> bool:
+            if select.select([slow], [], [], 0.1)[0]:
+                return True
+            try:
+                slow.send(b"a")
+            except ConnectionError:
+                return True
+            return False
+
+        eventually(sent_away, "the connection is closed")
+    eventually(lambda: heartbeat.ask(server.port) is None, "it answers others")
+
+
+def test_the_endpoint_outlives_a_lack_of_descriptors(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as waiting:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+        try:
+            waiting.connect(("127.0.0.1", server.port))
+            eventually(lambda: "Too many open files" in caplog.text, "the connection is not accepted")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    eventually(lambda: heartbeat.ask(server.port) is None, "it answers others")
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import product
 from pathlib import Path
 
 import pytest
+from dns import rcode, resolver
+from dns.message import from_wire, make_response
 from pydantic import SecretStr
 
 from scripts.localcluster import LocalCluster
@@ -84,9 +88,14 @@ def reason(url: str, kind: type[Exception] = NotReadyError, timeout: float = LOO
         ("db:5432", "the scheme must be one of"),
         ("tcp://db", "expected tcp://host:port"),
         ("tcp://db:5432/x", "expected tcp://host:port"),
-        ("tcp://db:99999", "ort"),
+        ("tcp://db:99999", "a port must be a number"),
         ("http:///health", "names no host"),
         ("mongodb://user:secret@", "names no host"),
+        ("mongodb://user:secret@a,,b", "names no host"),
+        ("mongodb://user:secret", "a port must be a number"),
+        ("https://user:secret/", "a port must be a number"),
+        ("https://user:[secret]@a", "brackets are for an IPv6 host"),
+        ("https://user:secret\N{FULLWIDTH QUESTION MARK}@a", "brackets are for an IPv6 host"),
     ],
 )
 def test_an_address_that_is_not_understood_is_explained(url: str, said: str) -> None:
@@ -97,13 +106,37 @@ def test_an_address_that_is_not_understood_is_explained(url: str, said: str) -> 
 
 
 def test_addresses_that_are_understood() -> None:
-    for url in ("tcp://db:5432", "http://a/health?x=1", "https://a:8443", "mongodb://u:p@a:1,b:2/x?replicaSet=rs0"):
+    replica_sets = (
+        "mongodb://u:p@a:1,b:2/x?replicaSet=rs0",
+        "mongodb://[::1]:1,b",
+        "mongodb+srv://u:a%2Fb@a.example/x",
+    )
+    for url in ("tcp://db:5432", "http://a/health?x=1", "https://a:8443", *replica_sets):
         assert address_problem(url) is None
 
 
 def test_an_address_is_shown_without_what_is_secret() -> None:
     assert shown("mongodb://u:secret@a:1,b:2/x?replicaSet=rs0") == "mongodb://a:1,b:2"
     assert shown("https://u:secret@a/health?token=secret") == "https://a/health"
+
+
+@pytest.mark.parametrize("sign", list("/?#@:,;&=%[]\\ \t\uff1f"))
+def test_no_part_of_a_password_is_shown_whatever_is_in_it(sign: str) -> None:
+    for scheme, password in product(
+        ("tcp", "http", "https", "mongodb", "mongodb+srv"),
+        (f"Secret{sign}rest", f"1{sign}rest", f"Secret@x{sign}rest", f"{sign}Secret"),
+    ):
+        url = f"{scheme}://app:{password}@db.example:27017/"
+        for text in (shown(url), address_problem(url) or ""):
+            assert not {part for part in ("Secret", "rest", "app") if part in text}, (url, text)
+
+
+@pytest.mark.parametrize("sign", ["/", "?", "#"])
+def test_a_password_that_ends_the_address_early_is_refused(sign: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"address 1: an @ behind a /, \? or #: in a user or password write these as %2F"
+    ):
+        Settings(wait_for=(f"mongodb://app:Secret{sign}rest@db.example:27017/x?replicaSet=rs",))
 
 
 def test_the_setting_names_a_wrong_address_by_its_place() -> None:
@@ -147,6 +180,62 @@ def test_a_replica_set_is_ready_when_it_has_a_primary() -> None:
 def test_a_replica_set_that_is_addressed_wrongly() -> None:
     said = reason("mongodb://127.0.0.1:1,127.0.0.1:2/?directConnection=true", HopelessError)
     assert "Cannot specify multiple hosts" in said
+
+
+@contextmanager
+def name_server(answer: rcode.Rcode | None) -> Iterator[resolver.Resolver]:
+    """A resolver whose only server answers every question so, or not at all."""
+
+    def serve() -> None:
+        while True:
+            asked, client = server.recvfrom(4096)
+            if not asked:
+                return
+            if answer is not None:
+                reply = make_response(from_wire(asked))
+                reply.set_rcode(answer)
+                server.sendto(reply.to_wire(), client)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        asking = resolver.Resolver(configure=False)
+        asking.nameservers, asking.port = ["127.0.0.1"], server.getsockname()[1]
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield asking
+        finally:
+            server.sendto(b"", server.getsockname())
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (rcode.NXDOMAIN, "The DNS query name does not exist: _mongodb._tcp.db.shop.example."),
+        (rcode.NOERROR, "The DNS response does not contain an answer"),
+        (rcode.SERVFAIL, "SERVFAIL"),
+        (None, "no name server answered in time"),
+    ],
+)
+def test_a_replica_set_whose_name_is_not_known_yet(
+    answer: rcode.Rcode | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with name_server(answer) as asking:
+        monkeypatch.setattr(resolver, "default_resolver", asking)
+        assert said in reason("mongodb+srv://u:secret@db.shop.example/x", timeout=0.6 if answer is None else 30)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mongodb+srv://127.0.0.1/x", "is not a valid hostname for 'mongodb+srv://'"),
+        ("mongodb+srv://db..example/x", "A DNS label is empty"),
+        ("mongodb+srv://a.example,b.example/x", "must include one, and only one, hostname"),
+    ],
+)
+def test_a_name_of_a_replica_set_that_is_none(url: str, said: str) -> None:
+    assert said in reason(url, HopelessError)
 
 
 def test_what_appears_during_the_wait_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
