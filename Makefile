@@ -29,7 +29,7 @@ test: ## Run the tests (ARGS are pytest's)
 
 verify: ## Run the slow proofs (ARGS are pytest's)
 	@scripts/setup.sh --redis --chaos --image dev schema
-	@$(PYTHON_BIN) -m pytest -m slow $(ARGS)
+	@$(PYTHON_BIN) -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 conformance: ## Run Celery's and kombu's own integration suites on a cluster (STOCK=1 on a single Redis, JOBS=2)
 	@scripts/setup.sh --redis dev conformance

@@ -20,6 +20,12 @@ from tests.infra.renders import Renders
 ClusterFactory = Callable[..., LocalCluster]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest proofs begin first: several processes share the work, and none should be left alone with one."""
+    marks = {item: item.get_closest_marker("slow") for item in items}
+    items.sort(key=lambda item: -mark.kwargs.get("minutes", 0) if (mark := marks[item]) else 0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_server_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail the run if a redis-server that it started, in this process or below, outlives it."""

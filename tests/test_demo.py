@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=5)
 @pytest.mark.timeout(600)
 def test_demo_runs_to_its_end_and_succeeds() -> None:
     root = Path(__file__).parents[1]

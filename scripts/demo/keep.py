@@ -18,7 +18,7 @@ from service import fleet
 def keep_up(console: Console, stage: Stage, directory: Path) -> None:
     """Say how to reach the fleet and wait for Ctrl-C."""
     settings, password = stage.settings, stage.cluster.password
-    here = {row.variable: row.value for row in stage.fleet.table}
+    flower = next((task.environment for task in stage.fleet.tasks if task.service.role == "flower"), None)
     variables = {
         "FLEET_STACK": settings.stack,
         "FLEET_QUEUE_TABLE": fleet.queue_table(settings.queue_table),
@@ -42,8 +42,14 @@ def keep_up(console: Console, stage: Stage, directory: Path) -> None:
         f"  {python} -m celery -A service.celery_app inspect ping",
         f"  {python} -c {shlex.quote(snippet)}",
         "",
-        f"Flower: http://127.0.0.1:{here['FLEET_FLOWER_PORT']}/{fleet.FLOWER_PREFIX}/",
-        f"  user {fleet.FLOWER_USER}, password {here['FLEET_FLOWER_PASSWORD']}",
+        *(
+            (
+                f"Flower: http://127.0.0.1:{flower['FLEET_FLOWER_PORT']}/{fleet.FLOWER_PREFIX}/",
+                f"  user {fleet.FLOWER_USER}, password {flower['FLEET_FLOWER_PASSWORD']}",
+            )
+            if flower
+            else ()
+        ),
         f"Metrics: {stage.cloudwatch.url} (moto); logs: {directory}",
     ]
     for line in lines:

@@ -15,8 +15,8 @@ from scripts.demo.errors import DemoError
 from scripts.localcluster import LocalCluster, Node
 from scripts.localcluster.ports import free_ports
 
-#: Where a task's own directory and the rendered value go in a local value.
-TASK_DIRECTORY, RENDERED = "<task>", "<rendered>"
+#: Where a task's own directory, a port of its own and the rendered value go in a local value.
+TASK_DIRECTORY, TASK_PORT, RENDERED = "<task>", "<port>", "<rendered>"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def differences(cluster: LocalCluster, seed: Node, cloudwatch: str, ledger_file:
         Difference("FLEET_LETTERS_BUCKET", "", "no S3"),
         Difference("FLEET_LETTERS_FILE", str(ledger_file.with_name("letters.sqlite")), "where they are kept"),
         Difference("FLEET_FLOWER_PASSWORD", made_up.token_urlsafe(16), "from here, not Secrets Manager", secret=True),
-        Difference("FLEET_FLOWER_PORT", str(free_ports(1)[0]), "other programs may use the rendered one"),
+        Difference("FLEET_FLOWER_PORT", TASK_PORT, "each container has an address of its own"),
         *(Difference(name, value, "no task role") for name, value in CREDENTIALS.items()),
         Difference("TMPDIR", TASK_DIRECTORY, "each container has a /tmp of its own"),
         Difference("PATH", binaries, "the image's Python is this one"),
@@ -97,5 +97,6 @@ def local_environment(
         rendered = environment.get(row.variable, "")
         # A task without task modules of its own (the monitor) gets none.
         if RENDERED not in row.value or rendered:
-            result[row.variable] = row.value.replace(RENDERED, rendered).replace(TASK_DIRECTORY, str(directory))
+            value = row.value.replace(RENDERED, rendered).replace(TASK_DIRECTORY, str(directory))
+            result[row.variable] = str(free_ports(1)[0]) if value == TASK_PORT else value
     return result

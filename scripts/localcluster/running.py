@@ -54,7 +54,7 @@ class RunningCluster:
         node_timeout_ms: int = 2_000,
         appendonly: bool = False,
         movable_clocks: bool = False,
-        start_timeout: float = 30.0,
+        start_timeout: float = 60.0,
     ) -> None:
         """Describe a cluster; nothing runs yet.
 

@@ -15,7 +15,7 @@ SEED, SECONDS = 1, 480
 MORE = 240
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=9)
 @pytest.mark.timeout(SECONDS + MORE + 60)
 def test_a_fleet_under_random_faults_keeps_every_promise() -> None:
     command = [sys.executable, "-m", "tests.chaos", "--seed", str(SEED), "--seconds", str(SECONDS)]

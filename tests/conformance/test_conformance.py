@@ -39,7 +39,7 @@ def test_the_report_counts_and_explains() -> None:
     assert not outcome.good
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=6)
 @pytest.mark.timeout(900)
 def test_a_part_of_the_suites_passes_on_a_cluster(tmp_path: Path) -> None:
     subprocess.run([REPOSITORY / "scripts" / "setup.sh", "conformance"], check=True)

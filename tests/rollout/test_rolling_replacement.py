@@ -65,7 +65,7 @@ def drive(stage: Stage, load: Load) -> list[Task]:
     return old
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=4)
 @pytest.mark.timeout(1200)
 @pytest.mark.usefixtures("no_outer_settings")
 def test_a_rolling_replacement_loses_nothing_and_runs_nothing_twice(tmp_path: Path) -> None:
