@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -65,6 +66,10 @@ def bench(stage: Stage) -> Iterator[Bench]:
 
 def drain(stage: Stage, store: Any = None, queue: str = QUEUE) -> int:
     return Drainer(stage.lists, store or stage.store, [queue]).drain(queue)
+
+
+def desk(stage: Stage, store: Any = None) -> Desk:
+    return Desk(store or stage.store, stage.lists, (QUEUE, OTHER), "ada", 30)
 
 
 class Broken(SqliteStore):
@@ -152,9 +157,11 @@ def test_replay_that_breaks_off_is_completed_and_never_doubled(stage: Stage, ben
     drain(stage)
     store.forgetful = True
     with pytest.raises(StoreError):
-        Desk(store, stage.lists, "ada", 30).replay(letter)
+        desk(stage, store).replay(letter)
     assert [found["state"] for found in stage.listed()] == ["replaying"], "it still waits for somebody"
     assert len(bench.messages()) == 1
+    code, output, _ = stage.command("replay", letter, "--to", OTHER, "--dry-run")
+    assert (code, "would only be noted: it was published again to data_queue before" in output) == (0, True)
     code, output, _ = stage.command("replay", letter, "--to", OTHER, "--by", "bob")
     assert (code, "replayed by bob" in output) == (0, True)
     assert (bench.messages(), bench.messages(OTHER)) == ([], []), "it was published, to where the first said"
@@ -167,7 +174,7 @@ def test_many_replays_at_once_publish_once(stage: Stage, bench: Bench) -> None:
     done: list[bool] = []
 
     def replay() -> None:
-        done.append(Desk(stage.store, stage.lists, "ada", 30).replay(letter)[0])
+        done.append(desk(stage).replay(letter)[0])
 
     threads = [threading.Thread(target=replay) for _ in range(6)]
     for thread in threads:
@@ -219,6 +226,54 @@ def test_a_dry_run_changes_nothing_and_discarding_is_noted(stage: Stage, bench: 
     assert "nothing to do: discarded by ada" in stage.command("discard", two)[1]
     assert [letter["id"] for letter in stage.listed()] == [one]
     assert stage.command("replay", two)[0] == 0, "it was put aside by mistake"
+    assert len(bench.messages()) == 1
+
+
+def test_a_dry_run_says_what_the_real_one_does(stage: Stage, bench: Bench) -> None:
+    begun, replayed, discarded = (bench.bury() for _ in range(3))
+    drain(stage)
+    stage.store.put(replace(stage.store.get(begun), id="unreadable", payload=b"nonsense"))
+    stage.store.move(begun, ["open"], Handling("replaying", 1, "bob", OTHER))
+    assert stage.command("replay", replayed)[0] == 0
+    assert stage.command("discard", discarded)[0] == 0
+
+    def said(*command: str) -> tuple[tuple[int, str, str], tuple[int, str, str]]:
+        return stage.command(*command, "--dry-run"), stage.command(*command)
+
+    for command in (
+        ("replay", replayed),
+        ("replay", "unreadable"),
+        ("replay", "nothing"),
+        ("discard", discarded),
+        ("discard", replayed),
+        ("discard", "nothing"),
+    ):
+        dry, real = said(*command)
+        assert dry == real, command
+    for command in (("replay", begun, "--to", QUEUE), ("replay", discarded, "--to", OTHER)):
+        (code, output, errors), real = said(*command)
+        assert "would be published again to sync_queue" in output
+        assert (code, output.replace("would be published", "published"), errors) == real, command
+
+
+def test_a_letter_of_a_queue_that_is_gone_is_replayed_into_another_only(stage: Stage, bench: Bench) -> None:
+    letter = bench.bury()
+    drain(stage)
+    gone = replace(stage.store.get(letter), id="gone", queue="import_queue")
+    stage.store.put(gone)
+    stage.store.put(replace(gone, id="begun", state="replaying", target="import_queue"))
+    for dry in ((), ("--dry-run",)):
+        code, output, errors = stage.command("replay", "gone", *dry)
+        assert (code, output) == (1, "")
+        assert errors.startswith(
+            "gone: cannot be replayed: nobody serves the queue import_queue; name another one with --to: "
+        )
+        code, output, errors = stage.command("replay", "begun", *dry)
+        assert (code, output) == (1, "")
+        assert "begun: cannot be replayed: nobody serves the queue import_queue, where somebody has begun" in errors
+    assert not bench.broker.exists(bench.broker.keys("import_queue"))
+    assert stage.store.get("gone").state == "open", "it still waits for somebody"
+    assert stage.command("replay", "gone", "--to", QUEUE)[0] == 0
     assert len(bench.messages()) == 1
 
 
