@@ -14,7 +14,7 @@ from redis import exceptions
 
 from service.deadletters.letter import letter_of
 from service.deadletters.store import Store, StoreError
-from service.rediscluster.deadlist import DeadLists
+from service.rediscluster.deadlist import DeadLists, DeadMessage
 from service.rediscluster.keys import QueueKeys
 
 _LOG = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ class Drainer:
     def __init__(self, lists: DeadLists, store: Store, queues: Sequence[str]) -> None:
         """Nothing is read yet."""
         self._lists, self._store, self._queues = lists, store, queues
+        #: Of entries that stay on their list, what was said about them.
+        self._said: dict[str, str] = {}
 
     def run(self, stopping: threading.Event, period: float = PERIOD) -> None:
         """Drain every `period` seconds until told to stop; the more rarely the longer nothing works."""
@@ -45,8 +47,12 @@ class Drainer:
     def _try(self, queue: str) -> bool:
         try:
             stored = self.drain(queue)
-        except (StoreError, exceptions.RedisError, OSError) as error:
-            _LOG.error("queue %s: its dead letters stay on the dead list: %s", queue, error)
+        except StoreError:
+            # Said about each of them.
+            return False
+        except Exception as error:  # noqa: BLE001  whatever it is, the thread goes on for the other queues
+            unknown = not isinstance(error, exceptions.RedisError | OSError)
+            _LOG.error("queue %s: its dead letters stay on the dead list: %s", queue, _reason(error), exc_info=unknown)
             return False
         if stored:
             _LOG.warning("queue %s: %d dead letters were stored", queue, stored)
@@ -56,28 +62,42 @@ class Drainer:
         """Move what is on the dead list of a queue now; returns how many letters were.
 
         Raises:
-            StoreError: Some could not be stored; they stay on the list, and those that could be are moved.
+            StoreError: Some could not be stored, for whatever reason, which is logged once for each; they stay on the
+                list, and those that could be are moved.
             ClusterUnavailableError: A shard did not answer.
         """
         return sum(self._drain(place) for place in self._lists.places(queue))
 
     def _drain(self, place: QueueKeys) -> int:
         stored, refused = 0, 0
-        failure: StoreError | None = None
+        failure: Exception | None = None
         while entries := self._lists.read(place, refused, BATCH):
             for entry in entries:
                 try:
                     self._store.put(letter_of(entry))
-                except StoreError as error:
-                    # One that the store does not take must not hold up the others.
+                except Exception as error:  # noqa: BLE001  whatever it is, one must not hold up the others
+                    self._stays(entry, _reason(error))
                     failure = error
                     refused += 1
                 else:
+                    self._said.pop(entry.message_id, None)
                     self._lists.remove(entry)
                     stored += 1
             if refused >= BATCH:
                 # The store is away.
                 break
         if failure is not None:
-            raise failure
+            raise StoreError(f"{place.queue}: {refused} of its letters stay on the dead list: {_reason(failure)}") from failure
         return stored
+
+    def _stays(self, entry: DeadMessage, why: str) -> None:
+        if self._said.get(entry.message_id) != why:
+            self._said[entry.message_id] = why
+            _LOG.error("queue %s: letter %s stays on the dead list: %s", entry.place.queue, entry.message_id, why)
+
+
+def _reason(error: Exception) -> str:
+    # What these two say is a sentence; of others the type is half of it.
+    if isinstance(error, StoreError | exceptions.RedisError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from service.deadletters.letter import Handling, Letter, Selection, State, Summa
 from service.deadletters.sqlite import SqliteStore
 from service.deadletters.store import StoreError
 from service.rediscluster.broker import Broker
+from service.rediscluster.deadlist import Cause, DeadLists, DeadMessage, word
+from service.rediscluster.keys import QueueKeys
 from service.rediscluster.message_format import unpack
 from service.rediscluster.options import parse
 from tests.deadletters.stage import ENDINGS, OTHER, QUEUE, Stage, eventually
@@ -72,16 +74,36 @@ def desk(stage: Stage, store: Any = None) -> Desk:
     return Desk(store or stage.store, stage.lists, (QUEUE, OTHER), "ada", 30)
 
 
+class Surprising(DeadLists):
+    """Fails as nobody expects when a queue is read."""
+
+    def __init__(self, real: DeadLists) -> None:
+        self._real, self.asked = real, 0
+
+    def places(self, queue: str) -> Sequence[QueueKeys]:
+        return self._real.places(queue)
+
+    def read(self, place: QueueKeys, start: int, limit: int) -> list[DeadMessage]:
+        if place.queue == OTHER:
+            self.asked += 1
+            raise LookupError("a surprise")
+        return self._real.read(place, start, limit)
+
+    def remove(self, message: DeadMessage) -> None:
+        self._real.remove(message)
+
+
 class Broken(SqliteStore):
     """Fails where it is told to."""
 
     refused: Collection[str] = ()
+    error: Exception = StoreError("away")
     broken = False
     forgetful = False
 
     def put(self, letter: Letter) -> bool:
         if self.broken or letter.id in self.refused:
-            raise StoreError("away")
+            raise self.error
         return super().put(letter)
 
     def move(self, letter_id: str, expected: Collection[State], handling: Handling) -> bool:
@@ -105,6 +127,47 @@ def test_a_letter_leaves_the_list_only_when_it_is_stored(stage: Stage, bench: Be
     assert drain(stage, store) == 1
     assert stage.dead() == []
     assert {letter["id"] for letter in stage.listed()} == set(buried)
+
+
+def test_an_entry_that_breaks_the_store_stays_and_is_named_once(
+    stage: Stage, bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Broken(stage.file, 30)
+    buried = [bench.bury() for _ in range(3)]
+    store.refused, store.error = buried[:1], RuntimeError("no such type")
+    drainer = Drainer(stage.lists, store, [QUEUE])
+    for _ in range(2):
+        with pytest.raises(StoreError, match="1 of its letters stay on the dead list: RuntimeError: no such type"):
+            drainer.drain(QUEUE)
+    assert [entry.message_id for entry in stage.dead()] == buried[:1]
+    assert {letter["id"] for letter in stage.listed()} == set(buried[1:])
+    said = f"queue {QUEUE}: letter {buried[0]} stays on the dead list: RuntimeError: no such type"
+    assert [record.getMessage() for record in caplog.records if record.name == "service.deadletters.drain"] == [said]
+    store.refused = ()
+    assert drainer.drain(QUEUE) == 1
+
+
+def test_the_drainer_outlives_whatever_happens(stage: Stage, bench: Bench) -> None:
+    letter = bench.bury()
+    lists, stopping = Surprising(stage.lists), threading.Event()
+    thread = threading.Thread(target=Drainer(lists, stage.store, [OTHER, QUEUE]).run, args=(stopping, 0.01))
+    thread.start()
+    try:
+        eventually(lambda: [found["id"] for found in stage.listed()] == [letter], "it is stored")
+        eventually(lambda: lists.asked >= 2, "the list that breaks is looked at again")
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def test_text_that_utf_8_does_not_know_is_stored(stage: Stage, bench: Bench) -> None:
+    letter = bench.bury(word("failed", Cause("ValueError('bad name \udcff in file')", "in \udcff", "data@\udcff")))
+    assert drain(stage) == 1
+    found = stage.store.get(letter)
+    assert (found.exception, found.traceback) == (r"ValueError('bad name \udcff in file')", r"in \udcff")
+    strange = bench.bury(args=("\udcff",))
+    assert drain(stage) == 1
+    assert r'[["\udcff"], {}, ' in stage.command("show", strange)[1]
 
 
 def test_a_long_list_is_drained_by_several_at_once(stage: Stage, bench: Bench) -> None:
@@ -250,10 +313,10 @@ def test_a_dry_run_says_what_the_real_one_does(stage: Stage, bench: Bench) -> No
     ):
         dry, real = said(*command)
         assert dry == real, command
-    for command in (("replay", begun, "--to", QUEUE), ("replay", discarded, "--to", OTHER)):
-        (code, output, errors), real = said(*command)
+    for letter, target in ((begun, QUEUE), (discarded, OTHER)):
+        (code, output, errors), real = said("replay", letter, "--to", target)
         assert "would be published again to sync_queue" in output
-        assert (code, output.replace("would be published", "published"), errors) == real, command
+        assert (code, output.replace("would be published", "published"), errors) == real
 
 
 def test_a_letter_of_a_queue_that_is_gone_is_replayed_into_another_only(stage: Stage, bench: Bench) -> None:
@@ -305,6 +368,14 @@ def test_show_reads_json_and_never_pickle(stage: Stage, bench: Bench, tmp_path: 
     assert (document["body"][0], document["message"]["headers"]["task"]) == ([7], TASK)
     assert stage.command("replay", letters[1])[0] == 0, "it is published again unread"
     assert not (tmp_path / "harm").exists()
+
+
+def test_a_worker_whose_drainer_has_ended_is_unhealthy(stage: Stage) -> None:
+    worker = stage.worker(FLEET_QUEUES="dead_letter", FLEET_TASK_MODULES="tests.deadletters.ended")
+    assert worker.ask("/health/live") == (200, "ok\n")
+    Path(worker.variables["TMPDIR"], "end").touch()
+    worker.wait_for_answer("/health/live", 503, "the thread that drains the dead lists is gone")
+    assert not worker.healthy()
 
 
 def test_the_dead_letter_worker_drains_what_tasks_leave(stage: Stage) -> None:
