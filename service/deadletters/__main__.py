@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 
+from celery import Celery
 from redis import exceptions
 
 from service.app import create_app
@@ -19,6 +21,7 @@ from service.deadletters.actions import CannotReplayError, Desk
 from service.deadletters.drain import Drainer
 from service.deadletters.letter import STATES, UNHANDLED, Letter, Selection, Summary
 from service.deadletters.store import NoLetterError, Store, StoreError, open_store
+from service.deadletters.untold import send_tell
 from service.rediscluster.deadlist import DeadLists
 from service.settings import EXIT_CONFIG, Settings, SettingsError, exit_with, settings_or_exit
 
@@ -36,22 +39,26 @@ def main(arguments: list[str]) -> int:
     store = open_store(settings)
     if store is None:
         exit_with(SettingsError(["FLEET_LETTERS_TABLE or FLEET_LETTERS_FILE: set one; nothing keeps the letters"]))
-    lists = DeadLists(settings.broker_url, create_app(settings).conf.broker_transport_options)
+    app = create_app(settings)
+    lists = DeadLists(settings.broker_url, app.conf.broker_transport_options)
     try:
-        return Command(options, settings, store, lists).run()
+        return Command(options, settings, store, lists, app).run()
     except (StoreError, exceptions.RedisError) as error:
         print(error, file=sys.stderr)
         return 1
     finally:
         lists.close()
+        app.close()
 
 
 class Command:
     """One call of the program."""
 
-    def __init__(self, options: argparse.Namespace, settings: Settings, store: Store, lists: DeadLists) -> None:
+    def __init__(
+        self, options: argparse.Namespace, settings: Settings, store: Store, lists: DeadLists, app: Celery
+    ) -> None:
         """Nothing is done yet."""
-        self._options, self._settings, self._store, self._lists = options, settings, store, lists
+        self._options, self._settings, self._store, self._lists, self._app = options, settings, store, lists, app
 
     def run(self) -> int:
         """Do it."""
@@ -104,10 +111,15 @@ class Command:
 
     def _drain(self) -> int:
         queues = self._settings.queue_names
-        drainer = Drainer(self._lists, self._store, queues)
+        drainer = Drainer(self._lists, self._store, queues, partial(send_tell, self._app))
+        failed = 0
         for queue in queues:
-            print(f"{queue}: {drainer.drain(queue)} letters stored")
-        return 0
+            try:
+                print(f"{queue}: {drainer.drain(queue)} letters stored")
+            except StoreError as error:
+                print(error, file=sys.stderr)
+                failed += 1
+        return 1 if failed else 0
 
     def _handle(self, act: Callable[[str], str], rehearse: Callable[[str], str]) -> int:
         ids = self._options.ids or [letter.id for letter in self._store.find(self._selection())]

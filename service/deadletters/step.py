@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from typing import Any
 
 from celery import bootsteps
 
 from service.deadletters.drain import Drainer
 from service.deadletters.store import open_store
+from service.deadletters.untold import send_tell
 from service.health import threads
 from service.rediscluster.deadlist import DeadLists
 from service.settings import Settings
 
 _LOG = logging.getLogger(__name__)
+
+#: The module with the tasks of such a worker, beside those that the fleet's modules have.
+TASKS = "service.deadletters.tasks"
 
 
 def drain_step(settings: Settings) -> type[bootsteps.StartStopStep]:
@@ -39,7 +44,7 @@ def drain_step(settings: Settings) -> type[bootsteps.StartStopStep]:
                 return
             conf = parent.app.conf
             lists = DeadLists(conf.broker_url, conf.broker_transport_options)
-            drainer = Drainer(lists, store, settings.queue_names)
+            drainer = Drainer(lists, store, settings.queue_names, partial(send_tell, parent.app))
             threads.start("drains the dead lists", drainer.run, self._stopping)
             if settings.letters_table:
                 from service.deadletters.gauge import Gauge

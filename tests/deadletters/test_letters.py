@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ from service.deadletters.drain import BATCH, Drainer
 from service.deadletters.letter import Handling, Letter, Selection, State, Summary
 from service.deadletters.sqlite import SqliteStore
 from service.deadletters.store import StoreError
+from service.deadletters.untold import send_tell
 from service.rediscluster.broker import Broker
 from service.rediscluster.deadlist import Cause, DeadLists, DeadMessage, word
 from service.rediscluster.keys import QueueKeys
@@ -67,7 +69,11 @@ def bench(stage: Stage) -> Iterator[Bench]:
 
 
 def drain(stage: Stage, store: Any = None, queue: str = QUEUE) -> int:
-    return Drainer(stage.lists, store or stage.store, [queue]).drain(queue)
+    return drainer(stage, store, queue).drain(queue)
+
+
+def drainer(stage: Stage, store: Any = None, *queues: str) -> Drainer:
+    return Drainer(stage.lists, store or stage.store, queues or (QUEUE,), partial(send_tell, stage.app))
 
 
 def desk(stage: Stage, store: Any = None) -> Desk:
@@ -135,22 +141,33 @@ def test_an_entry_that_breaks_the_store_stays_and_is_named_once(
     store = Broken(stage.file, 30)
     buried = [bench.bury() for _ in range(3)]
     store.refused, store.error = buried[:1], RuntimeError("no such type")
-    drainer = Drainer(stage.lists, store, [QUEUE])
+    repeated = drainer(stage, store)
     for _ in range(2):
         with pytest.raises(StoreError, match="1 of its letters stay on the dead list: RuntimeError: no such type"):
-            drainer.drain(QUEUE)
+            repeated.drain(QUEUE)
     assert [entry.message_id for entry in stage.dead()] == buried[:1]
     assert {letter["id"] for letter in stage.listed()} == set(buried[1:])
     said = f"queue {QUEUE}: letter {buried[0]} stays on the dead list: RuntimeError: no such type"
     assert [record.getMessage() for record in caplog.records if record.name == "service.deadletters.drain"] == [said]
     store.refused = ()
-    assert drainer.drain(QUEUE) == 1
+    assert repeated.drain(QUEUE) == 1
+
+
+def test_what_is_refused_holds_up_no_other_queue(stage: Stage, bench: Bench) -> None:
+    store = Broken(stage.file, 30)
+    store.refused = [bench.bury()]
+    elsewhere = bench.bury(queue=OTHER)
+    with pytest.raises(StoreError):
+        drainer(stage, store, QUEUE, OTHER).drain_all()
+    assert [letter["id"] for letter in stage.listed()] == [elsewhere]
 
 
 def test_the_drainer_outlives_whatever_happens(stage: Stage, bench: Bench) -> None:
     letter = bench.bury()
     lists, stopping = Surprising(stage.lists), threading.Event()
-    thread = threading.Thread(target=Drainer(lists, stage.store, [OTHER, QUEUE]).run, args=(stopping, 0.01))
+    thread = threading.Thread(
+        target=Drainer(lists, stage.store, [OTHER, QUEUE], lambda _: None).run, args=(stopping, 0.01)
+    )
     thread.start()
     try:
         eventually(lambda: [found["id"] for found in stage.listed()] == [letter], "it is stored")

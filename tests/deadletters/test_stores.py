@@ -194,7 +194,8 @@ def test_the_gauge_tells_cloudwatch_what_waits() -> None:
     assert told == {"data_queue": 1.0, "sync_queue": 0.0}
 
 
-def test_the_gauge_outlives_whatever_happens(aws: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("aws")
+def test_the_gauge_outlives_whatever_happens(tmp_path: Path) -> None:
     stopping = threading.Event()
 
     class Surprising(SqliteStore):
