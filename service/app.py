@@ -8,7 +8,7 @@ from celery import Celery
 
 from service import fleet
 from service.connection import broker_options, result_options
-from service.deadletters.step import drain_step
+from service.deadletters.step import TASKS, drain_step
 from service.health.counting import CountingEvents
 from service.health.step import health_step
 from service.logs import logging_class
@@ -31,11 +31,12 @@ def create_app(settings: Settings) -> Celery:
     Args:
         settings: The validated settings.
     """
+    keeps_letters = fleet.DEAD_LETTER_QUEUE.name in settings.queues
     app: Celery = Celery(
         "fleet",
         task_cls=Task,
         events=CountingEvents,
-        include=settings.task_modules,
+        include=(*settings.task_modules, *((TASKS,) if keeps_letters else ())),
         log=logging_class(settings),
     )
     app.conf.update(
@@ -48,7 +49,7 @@ def create_app(settings: Settings) -> Celery:
     app.steps["worker"].add(Grace)
     app.steps["worker"].add(protection_step(settings))
     secure(app, settings)
-    if fleet.DEAD_LETTER_QUEUE.name in settings.queues:
+    if keeps_letters:
         app.steps["worker"].add(drain_step(settings))
     return app
 

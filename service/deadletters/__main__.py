@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 
+from celery import Celery
 from redis import exceptions
 
 from service.app import create_app
@@ -19,6 +21,7 @@ from service.deadletters.actions import CannotReplayError, Desk
 from service.deadletters.drain import Drainer
 from service.deadletters.letter import STATES, UNHANDLED, Letter, Selection, Summary
 from service.deadletters.store import NoLetterError, Store, StoreError, open_store
+from service.deadletters.untold import send_tell
 from service.rediscluster.deadlist import DeadLists
 from service.settings import EXIT_CONFIG, Settings, SettingsError, exit_with, settings_or_exit
 
@@ -36,22 +39,26 @@ def main(arguments: list[str]) -> int:
     store = open_store(settings)
     if store is None:
         exit_with(SettingsError(["FLEET_LETTERS_TABLE or FLEET_LETTERS_FILE: set one; nothing keeps the letters"]))
-    lists = DeadLists(settings.broker_url, create_app(settings).conf.broker_transport_options)
+    app = create_app(settings)
+    lists = DeadLists(settings.broker_url, app.conf.broker_transport_options)
     try:
-        return Command(options, settings, store, lists).run()
+        return Command(options, settings, store, lists, app).run()
     except (StoreError, exceptions.RedisError) as error:
         print(error, file=sys.stderr)
         return 1
     finally:
         lists.close()
+        app.close()
 
 
 class Command:
     """One call of the program."""
 
-    def __init__(self, options: argparse.Namespace, settings: Settings, store: Store, lists: DeadLists) -> None:
+    def __init__(
+        self, options: argparse.Namespace, settings: Settings, store: Store, lists: DeadLists, app: Celery
+    ) -> None:
         """Nothing is done yet."""
-        self._options, self._settings, self._store, self._lists = options, settings, store, lists
+        self._options, self._settings, self._store, self._lists, self._app = options, settings, store, lists, app
 
     def run(self) -> int:
         """Do it."""
@@ -81,8 +88,13 @@ class Command:
                 return f"{_named(letter)} published again to {letter.target}"
             return f"{_named(letter)} nothing to do: {_history(letter)}"
 
-        def rehearse(letter: Summary) -> str:
-            return f"{_named(letter)} would be published again to {target or letter.queue}"
+        def rehearse(letter_id: str) -> str:
+            would, letter = self._desk().rehearse_replay(letter_id, target)
+            if would:
+                return f"{_named(letter)} would be published again to {letter.target}"
+            if letter.state == "replaying":
+                return f"{_named(letter)} would only be noted: it was published again to {letter.target} before"
+            return f"{_named(letter)} nothing to do: {_history(letter)}"
 
         return self._handle(replay, rehearse)
 
@@ -91,20 +103,27 @@ class Command:
             done, letter = self._desk().discard(letter_id)
             return f"{_named(letter)} discarded" if done else f"{_named(letter)} nothing to do: {_history(letter)}"
 
-        return self._handle(discard, lambda letter: f"{_named(letter)} would be discarded")
+        def rehearse(letter_id: str) -> str:
+            would, letter = self._desk().rehearse_discard(letter_id)
+            return f"{_named(letter)} " + ("would be discarded" if would else f"nothing to do: {_history(letter)}")
+
+        return self._handle(discard, rehearse)
 
     def _drain(self) -> int:
         queues = self._settings.queue_names
-        drainer = Drainer(self._lists, self._store, queues)
+        drainer = Drainer(self._lists, self._store, queues, partial(send_tell, self._app))
+        failed = 0
         for queue in queues:
-            print(f"{queue}: {drainer.drain(queue)} letters stored")
-        return 0
+            try:
+                print(f"{queue}: {drainer.drain(queue)} letters stored")
+            except StoreError as error:
+                print(error, file=sys.stderr)
+                failed += 1
+        return 1 if failed else 0
 
-    def _handle(self, act: Callable[[str], str], rehearse: Callable[[Summary], str]) -> int:
+    def _handle(self, act: Callable[[str], str], rehearse: Callable[[str], str]) -> int:
         ids = self._options.ids or [letter.id for letter in self._store.find(self._selection())]
-        if self._options.dry_run:
-            return self._each(ids, lambda letter_id: rehearse(self._store.get(letter_id)))
-        return self._each(ids, act)
+        return self._each(ids, rehearse if self._options.dry_run else act)
 
     def _each(self, ids: Iterable[str], do: Callable[[str], str]) -> int:
         failed = 0
@@ -118,7 +137,8 @@ class Command:
         return 1 if failed else 0
 
     def _desk(self) -> Desk:
-        return Desk(self._store, self._lists, self._options.by, self._settings.letters_days)
+        settings = self._settings
+        return Desk(self._store, self._lists, settings.queue_names, self._options.by, settings.letters_days)
 
     def _selection(self) -> Selection:
         given = self._options
@@ -178,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     showing = commands.add_parser("show", help="everything about letters")
     showing.add_argument("ids", nargs="+", metavar="ID")
     replaying = commands.add_parser("replay", parents=[which, handle], help="publish them again, each once")
-    replaying.add_argument("--to", metavar="QUEUE", help="another queue than theirs")
+    replaying.add_argument("--to", metavar="QUEUE", help="another queue than theirs; needed if that is gone")
     commands.add_parser("discard", parents=[which, handle], help="put them aside; they are kept until they expire")
     commands.add_parser("drain", help="move the dead lists into the store now; the dead_letter service does it always")
     for command in (listing, showing):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from service.deadletters.letter import Handling, Letter, State
 from service.deadletters.store import Store
@@ -45,10 +46,26 @@ class Desk:
     """Handles letters in somebody's name."""
 
     def __init__(
-        self, store: Store, lists: DeadLists, by: str, days: int, now: Callable[[], float] = time.time
+        self,
+        store: Store,
+        lists: DeadLists,
+        queues: Collection[str],
+        by: str,
+        days: int,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        """`by` is noted with everything that is done; `days` is how long the store keeps letters."""
-        self._store, self._lists, self._by, self._days, self._now = store, lists, by, days, now
+        """Nothing is done yet.
+
+        Args:
+            store: Where the letters are.
+            lists: The cluster that they died in.
+            queues: The stack's queues: nobody serves another one.
+            by: Is noted with everything that is done.
+            days: How long the store keeps letters.
+            now: Unix time in seconds.
+        """
+        self._store, self._lists, self._queues = store, lists, queues
+        self._by, self._days, self._now = by, days, now
 
     def replay(self, letter_id: str, target: str | None = None) -> tuple[bool, Letter]:
         """Publish a letter's message again, once however often and by however many this is called.
@@ -64,18 +81,19 @@ class Desk:
 
         Raises:
             NoLetterError: There is no such letter.
-            CannotReplayError: Its message cannot be published.
+            CannotReplayError: Its message cannot be published, or nobody serves the queue.
             StoreError: The store failed; calling again is safe.
             ClusterUnavailableError: The cluster did not answer; calling again is safe.
         """
         letter = self._store.get(letter_id)
         if letter.state in REPLAYABLE:
-            again(letter, target or letter.queue)
-            self._store.move(letter_id, REPLAYABLE, self._note("replaying", target or letter.queue))
+            where = self._where(letter, target)
+            self._store.move(letter_id, REPLAYABLE, self._note("replaying", where))
             # Somebody else may have been faster.
             letter = self._store.get(letter_id)
         if letter.state != "replaying":
             return False, letter
+        self._where(letter, target)
         published = self._lists.publish_once(
             letter.target,
             again(letter, letter.target),
@@ -87,10 +105,46 @@ class Desk:
         self._store.move(letter_id, REPLAYING, self._note("replayed", letter.target))
         return published, self._store.get(letter_id)
 
+    def rehearse_replay(self, letter_id: str, target: str | None = None) -> tuple[bool, Letter]:
+        """What `replay` would do now, and nothing is changed.
+
+        Returns:
+            Whether it would publish the letter, and the letter: with the queue in `target` unless it was handled.
+
+        Raises:
+            As `replay`.
+        """
+        letter = self._store.get(letter_id)
+        if letter.state not in (*REPLAYABLE, *REPLAYING):
+            return False, letter
+        letter = replace(letter, target=self._where(letter, target))
+        return not self._was_published(letter), letter
+
+    def _where(self, letter: Letter, target: str | None) -> str:
+        """The queue that a letter is published to; raises CannotReplayError."""
+        begun = letter.state in REPLAYING
+        where = letter.target if begun else target or letter.queue
+        if where not in self._queues and not (begun and self._was_published(letter)):
+            raise CannotReplayError(
+                f"nobody serves the queue {where}, where somebody has begun to publish it: it waits for that queue"
+                if begun
+                else f"nobody serves the queue {where}; name another one with --to: {', '.join(self._queues)}"
+            )
+        again(letter, where)
+        return where
+
+    def _was_published(self, letter: Letter) -> bool:
+        return self._lists.was_published(letter.target, identity=letter.id, task_id=letter.task_id)
+
     def discard(self, letter_id: str) -> tuple[bool, Letter]:
         """Put a letter aside; it is kept until it expires. Returns and raises as `replay`."""
         done = self._store.move(letter_id, OPEN, self._note("discarded"))
         return done, self._store.get(letter_id)
+
+    def rehearse_discard(self, letter_id: str) -> tuple[bool, Letter]:
+        """What `discard` would do now, and nothing is changed; returns and raises as that."""
+        letter = self._store.get(letter_id)
+        return letter.state in OPEN, letter
 
     def _note(self, state: State, target: str = "") -> Handling:
         return Handling(state, int(self._now() * 1000), self._by, target)

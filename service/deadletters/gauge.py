@@ -10,10 +10,9 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
 from service import fleet
-from service.deadletters.store import Store, StoreError
+from service.deadletters.store import Store
 from service.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -53,8 +52,8 @@ class Gauge:
         while not stopping.is_set():
             try:
                 self.publish()
-            except (StoreError, BotoCoreError, ClientError) as error:
-                _LOG.error("the number of dead letters was not published: %s", error)
+            except Exception as error:  # noqa: BLE001  whatever it is, without this thread nobody hears of new letters
+                _LOG.error("the number of dead letters was not published: %s: %s", type(error).__name__, error)
             stopping.wait(period)
 
     def publish(self) -> None:

@@ -117,6 +117,11 @@ class Selection:
         )
 
 
+def storable(text: str) -> str:
+    """The text with lone surrogates written out: half a character, as in a file name, is none in UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def letter_of(message: DeadMessage) -> Letter:
     """The letter that an entry of a dead list becomes; only the message's head is read, never its body."""
     headers = head(message.payload).get("headers")
@@ -124,13 +129,13 @@ def letter_of(message: DeadMessage) -> Letter:
     return Letter(
         id=message.message_id,
         queue=message.place.queue,
-        task=str(known.get("task") or ""),
-        task_id=str(known.get("id") or ""),
+        task=storable(str(known.get("task") or "")),
+        task_id=storable(str(known.get("id") or "")),
         reason=message.reason,
-        exception=message.cause.exception,
+        exception=storable(message.cause.exception),
         died=message.died,
-        traceback=message.cause.traceback,
-        worker=message.cause.worker,
+        traceback=storable(message.cause.traceback),
+        worker=storable(message.cause.worker),
         priority=message.priority,
         losses=message.losses,
         returns=message.returns,

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import bootsteps
 
 from service.deadletters.drain import Drainer
 from service.deadletters.store import open_store
+from service.deadletters.untold import send_tell
+from service.health import threads
 from service.rediscluster.deadlist import DeadLists
 from service.settings import Settings
 
 _LOG = logging.getLogger(__name__)
+
+#: The module with the tasks of such a worker, beside those that the fleet's modules have.
+TASKS = "service.deadletters.tasks"
 
 
 def drain_step(settings: Settings) -> type[bootsteps.StartStopStep]:
@@ -39,14 +44,13 @@ def drain_step(settings: Settings) -> type[bootsteps.StartStopStep]:
                 return
             conf = parent.app.conf
             lists = DeadLists(conf.broker_url, conf.broker_transport_options)
-            self._thread("drain", Drainer(lists, store, settings.queue_names).run)
+            drainer = Drainer(lists, store, settings.queue_names, partial(send_tell, parent.app))
+            threads.start("drains the dead lists", drainer.run, self._stopping)
             if settings.letters_table:
                 from service.deadletters.gauge import Gauge
 
-                self._thread("letters", Gauge(settings, store, settings.queue_names).run)
-
-        def _thread(self, name: str, run: Callable[[threading.Event], None]) -> None:
-            threading.Thread(target=run, args=(self._stopping,), name=name, daemon=True).start()
+                gauge = Gauge(settings, store, settings.queue_names)
+                threads.start("publishes the number of dead letters", gauge.run, self._stopping)
 
         def stop(self, _parent: Any) -> None:
             """The worker ends; whatever is half done is done again by the next drainer."""

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from service.deadletters.letter import Letter, Summary, head
+from service.deadletters.letter import Letter, Summary, head, storable
 
 #: Characters of an exception that a list shows.
 WIDTH = 60
@@ -84,7 +84,8 @@ def page(letter: Letter) -> str:
         lines.append(f"exception   {letter.exception}")
     if letter.traceback:
         lines += ["", letter.traceback.rstrip()]
-    return "\n".join(lines)
+    # Arguments may hold what no terminal can show.
+    return storable("\n".join(lines))
 
 
 def _handling(letter: Summary) -> str:

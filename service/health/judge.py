@@ -22,6 +22,7 @@ class Signs:
         turned_at: When the main loop last turned.
         lost_at: Since when the worker has no connection to the broker; None while it consumes.
         pool_dead_at: Since when the pool has nobody who could run a task.
+        threads_gone: What the threads did that have ended although the worker needs them.
         stopping: Whether the worker was told to end.
     """
 
@@ -31,6 +32,7 @@ class Signs:
     turned_at: float
     lost_at: float | None = None
     pool_dead_at: float | None = None
+    threads_gone: tuple[str, ...] = ()
     stopping: bool = False
 
 
@@ -100,6 +102,7 @@ def judge(signs: Signs, leases: LeaseSigns, active: int, now: float) -> Verdict:
         _loop(signs, active, now),
         _since(signs.pool_dead_at, now, POOL_PATIENCE, "no process or thread of the pool is alive"),
         _leases(signs, leases),
+        Verdict(tuple(f"the thread that {does} is gone" for does in signs.threads_gone)),
     )
     return Verdict(
         tuple(reason for part in parts for reason in part.broken),

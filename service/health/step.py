@@ -11,7 +11,7 @@ from celery.exceptions import ImproperlyConfigured
 from celery.worker import state
 
 from service import heartbeat, limits
-from service.health import pool
+from service.health import pool, threads
 from service.health.counting import COUNTS
 from service.health.endpoint import Endpoint
 from service.health.exposition import WorkerMetrics
@@ -22,7 +22,7 @@ from service.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 
-#: Seconds between two notes that the main loop turns, and between two looks at the pool.
+#: Seconds between two notes that the main loop turns, and between two looks at the pool and the threads.
 TURN: Final = 1.0
 POOL_LOOK: Final = 2.0
 
@@ -88,6 +88,7 @@ class Health(bootsteps.StartStopStep):
             self._pool_looked_at = now
             dead = pool.is_dead(self._consumer.pool)
             signs.pool_dead_at = (signs.pool_dead_at or now) if dead else None
+            signs.threads_gone = threads.gone()
 
     def _open(self, consumer: Any) -> None:
         settings = self.settings

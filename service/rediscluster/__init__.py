@@ -8,7 +8,7 @@ from celery.app.backends import BACKEND_ALIASES
 from kombu.transport import TRANSPORT_ALIASES
 
 from .activity import TransportStats, transport_stats
-from .errors import ClusterUnavailableError, ConfigurationError, MessageTooLargeError
+from .errors import ClusterUnavailableError, ConfigurationError, DeadMessageError, MessageTooLargeError
 from .find import Finder, Search, Sighting
 from .health import LeaseHealth, lease_health
 from .options import SCHEME, TLS_SCHEME, Options, parse
@@ -22,6 +22,7 @@ __all__ = [
     "BrokerInspector",
     "ClusterUnavailableError",
     "ConfigurationError",
+    "DeadMessageError",
     "Finder",
     "LeaseHealth",
     "MessageTooLargeError",

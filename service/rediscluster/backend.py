@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Any, Self
 from uuid import uuid4
 
+from celery import states
 from celery.backends.redis import CHORD_PART_RETURN_LUA, RedisBackend  # type: ignore[attr-defined] # not in the stubs
 from celery.exceptions import ImproperlyConfigured
 from kombu.utils.objects import cached_property
@@ -33,6 +34,12 @@ REPEATED_FOR = 2
 
 #: Seconds for which the task whose result is being stored wants it kept; None: as long as the app says.
 _own_expiry: ContextVar[int | None] = ContextVar("own_expiry", default=None)
+#: What the result that is being stored must be until then; None: whatever it is, it is replaced.
+_expected: ContextVar[bytes | None] = ContextVar("expected", default=None)
+
+
+class _ChangedError(Exception):
+    """The result is not what was expected."""
 
 
 class ClusterClient:
@@ -241,8 +248,80 @@ class ClusterBackend(RedisBackend):
 
     def _set(self, key: str, value: Any, expires: int | None = None) -> None:
         seconds = self.expires if expires is None else expires
-        client = self.client
-        client.cluster.script(load("store"), [key], lambda _: (value, int(seconds or 0)), client.deadline)
+        client, expected = self.client, _expected.get()
+        args = (value, int(seconds or 0), *(() if expected is None else (expected,)))
+        if not client.cluster.script(load("store"), [key], lambda _: args, client.deadline):
+            raise _ChangedError(key)
+
+    def claim(self, task_id: str, what: str, token: str, seconds: int) -> bool:
+        """Claim the right to do something about a task, once, beside its result.
+
+        Args:
+            task_id: The task.
+            what: What is to be done.
+            token: Who claims it; repeating a claim changes nothing.
+            seconds: For how long it holds.
+
+        Returns:
+            Whether it is ours.
+
+        Raises:
+            redis.exceptions.OutOfMemoryError: The memory is full, still so at the deadline.
+            ClusterUnavailableError: Not served within the deadline.
+        """
+        key, call = self.get_key_for_task(task_id, f".{what}"), self.client.cluster.call
+        call(key, "SET", key, token, "NX", "EX", seconds)
+        return bool(call(key, "GET", key) == token.encode())
+
+    def mark_as_dead(self, task_id: str, error: Exception, request: Any, store_result: bool = True) -> bool:
+        """As Celery's `mark_as_failure`, for a task of which no worker can tell how it ended.
+
+        A result that is there is never replaced, also one that is stored in the same moment. Calling again with the
+        same error, after a call that broke off, reports again what may not have been.
+
+        Args:
+            task_id: The task.
+            error: Becomes the result; its arguments tell it from others.
+            request: Of the task, as far as it is known: chain, chord, errbacks and group.
+            store_result: False for a task that ignores its result.
+
+        Returns:
+            Whether it was reported: False when the task has another result.
+
+        Raises:
+            redis.exceptions.OutOfMemoryError: The memory is full, still so at the deadline.
+            ClusterUnavailableError: Not served within the deadline.
+        """
+        celerys: Any = self  # the stubs lack its methods
+        if not self._store_first(task_id, error, request, store_result):
+            return False
+        if request.chord:
+            celerys.on_chord_part_return(request, states.FAILURE, error)
+        celerys._fail_chain(request.chain, error, store_result=store_result)
+        if request.errbacks:
+            celerys._call_task_errbacks(request, error, None)
+        return True
+
+    def _store_first(self, task_id: str, error: Exception, request: Any, store_result: bool) -> bool:
+        """Store a failure where no result is; returns whether it is the task's result now, or would be."""
+        celerys: Any = self  # the stubs lack its methods
+        failure = celerys.encode_result(error, states.FAILURE)
+        # Whether it was stored is seen by reading it: the reply may be lost, and the worker may be back.
+        while True:
+            found = self.client.get(self.get_key_for_task(task_id))
+            meta = celerys.decode_result(found) if found else {"status": states.PENDING}
+            if meta["status"] in states.READY_STATES:
+                result = meta["result"]
+                return store_result and type(result) is type(error) and result.args == error.args
+            if not store_result:
+                return True
+            token = _expected.set(found or b"")
+            try:
+                self._store_result(task_id, failure, states.FAILURE, request=request)
+            except _ChangedError:
+                continue
+            finally:
+                _expected.reset(token)
 
     def _get_result_meta(self, result: Any, state: str, traceback: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         meta = super()._get_result_meta(result, state, traceback, request, *args, **kwargs)  # type: ignore[misc] # not in the stubs

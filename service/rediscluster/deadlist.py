@@ -156,6 +156,25 @@ class DeadLists:
         replicas = broker.options.durable_replicas
         return bool(broker._script("replay", place, lambda _: args, replicas=replicas))
 
+    def completed(self, queue: str, task_id: str) -> bool:
+        """Whether a task that completes once (`once=True`) did so in a queue, as far as that remembers.
+
+        Raises:
+            ClusterUnavailableError: The shard did not answer before the deadline.
+        """
+        key = self._broker.part_of(queue, task_id).completed
+        return bool(self._broker.cluster.call(key, "HEXISTS", key, task_id))
+
+    def was_published(self, queue: str, *, identity: str, task_id: str) -> bool:
+        """Whether `publish_once` has published an entry to a queue, as far as that remembers.
+
+        Raises:
+            ClusterUnavailableError: The shard did not answer before the deadline.
+        """
+        meta = self._broker.part_of(queue, task_id).meta
+        # The name is that of `lua/replay.lua`.
+        return bool(self._broker.cluster.call(meta, "HEXISTS", meta, f"lane:dead-{identity}"))
+
     def close(self) -> None:
         """Close the connections."""
         self._broker.cluster.close()

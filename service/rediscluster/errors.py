@@ -8,6 +8,7 @@ __all__ = [
     "CONNECTION_ERRORS",
     "ClusterUnavailableError",
     "ConfigurationError",
+    "DeadMessageError",
     "MessageTooLargeError",
     "NotReplicatedError",
     "is_retryable",
@@ -24,6 +25,13 @@ class ClusterUnavailableError(exceptions.ConnectionError):
 
 class MessageTooLargeError(ValueError):
     """A message has more bytes than the option `message_limit`; it was not published."""
+
+
+class DeadMessageError(Exception):
+    """The result of a task whose message is on a dead list, although no worker can tell how it ended.
+
+    Its arguments are a sentence that begins with the reason, and the id of the message.
+    """
 
 
 class NotReplicatedError(exceptions.RedisError):

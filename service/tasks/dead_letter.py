@@ -5,10 +5,13 @@ Its workers drain the dead lists by themselves (`service.deadletters.step`); the
 
 from __future__ import annotations
 
+from functools import partial
+
 from celery import current_app, shared_task
 
 from service.deadletters.drain import Drainer
 from service.deadletters.store import open_store
+from service.deadletters.untold import send_tell
 from service.rediscluster.deadlist import DeadLists
 from service.settings import load_settings
 
@@ -23,7 +26,6 @@ def drain_letters() -> int:
     conf = current_app.conf
     lists = DeadLists(conf.broker_url, conf.broker_transport_options)
     try:
-        drainer = Drainer(lists, store, settings.queue_names)
-        return sum(drainer.drain(queue) for queue in settings.queue_names)
+        return Drainer(lists, store, settings.queue_names, partial(send_tell, current_app)).drain_all()
     finally:
         lists.close()

@@ -26,7 +26,7 @@ from tests.service.running import Container, client, container, environment
 
 T = TypeVar("T")
 
-QUEUE, OTHER = "data_queue", "sync_queue"
+QUEUE, OTHER, LETTERS = "data_queue", "sync_queue", "dead_letter"
 ENDINGS = endings.__name__
 #: Seconds that anything may take on a busy machine before the test gives up.
 PATIENCE = 45.0
@@ -111,7 +111,7 @@ class Stage:
         """End the workers, and delete the queues with what these held."""
         self._open.close()
         broker = Broker(parse(self.app.conf.broker_url, self.app.conf.broker_transport_options))
-        for queue in (QUEUE, OTHER):
+        for queue in (QUEUE, OTHER, LETTERS):
             for place in broker.parts(queue):
                 broker.drop(place)
         broker.cluster.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,7 +18,10 @@ from service.deadletters.drain import BATCH, Drainer
 from service.deadletters.letter import Handling, Letter, Selection, State, Summary
 from service.deadletters.sqlite import SqliteStore
 from service.deadletters.store import StoreError
+from service.deadletters.untold import send_tell
 from service.rediscluster.broker import Broker
+from service.rediscluster.deadlist import Cause, DeadLists, DeadMessage, word
+from service.rediscluster.keys import QueueKeys
 from service.rediscluster.message_format import unpack
 from service.rediscluster.options import parse
 from tests.deadletters.stage import ENDINGS, OTHER, QUEUE, Stage, eventually
@@ -64,19 +69,47 @@ def bench(stage: Stage) -> Iterator[Bench]:
 
 
 def drain(stage: Stage, store: Any = None, queue: str = QUEUE) -> int:
-    return Drainer(stage.lists, store or stage.store, [queue]).drain(queue)
+    return drainer(stage, store, queue).drain(queue)
+
+
+def drainer(stage: Stage, store: Any = None, *queues: str) -> Drainer:
+    return Drainer(stage.lists, store or stage.store, queues or (QUEUE,), partial(send_tell, stage.app))
+
+
+def desk(stage: Stage, store: Any = None) -> Desk:
+    return Desk(store or stage.store, stage.lists, (QUEUE, OTHER), "ada", 30)
+
+
+class Surprising(DeadLists):
+    """Fails as nobody expects when a queue is read."""
+
+    def __init__(self, real: DeadLists) -> None:
+        self._real, self.asked = real, 0
+
+    def places(self, queue: str) -> Sequence[QueueKeys]:
+        return self._real.places(queue)
+
+    def read(self, place: QueueKeys, start: int, limit: int) -> list[DeadMessage]:
+        if place.queue == OTHER:
+            self.asked += 1
+            raise LookupError("a surprise")
+        return self._real.read(place, start, limit)
+
+    def remove(self, message: DeadMessage) -> None:
+        self._real.remove(message)
 
 
 class Broken(SqliteStore):
     """Fails where it is told to."""
 
     refused: Collection[str] = ()
+    error: Exception = StoreError("away")
     broken = False
     forgetful = False
 
     def put(self, letter: Letter) -> bool:
         if self.broken or letter.id in self.refused:
-            raise StoreError("away")
+            raise self.error
         return super().put(letter)
 
     def move(self, letter_id: str, expected: Collection[State], handling: Handling) -> bool:
@@ -100,6 +133,58 @@ def test_a_letter_leaves_the_list_only_when_it_is_stored(stage: Stage, bench: Be
     assert drain(stage, store) == 1
     assert stage.dead() == []
     assert {letter["id"] for letter in stage.listed()} == set(buried)
+
+
+def test_an_entry_that_breaks_the_store_stays_and_is_named_once(
+    stage: Stage, bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Broken(stage.file, 30)
+    buried = [bench.bury() for _ in range(3)]
+    store.refused, store.error = buried[:1], RuntimeError("no such type")
+    repeated = drainer(stage, store)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="1 of its letters stay on the dead list: RuntimeError: no such type"):
+            repeated.drain(QUEUE)
+    assert [entry.message_id for entry in stage.dead()] == buried[:1]
+    assert {letter["id"] for letter in stage.listed()} == set(buried[1:])
+    said = f"queue {QUEUE}: letter {buried[0]} stays on the dead list: RuntimeError: no such type"
+    assert [record.getMessage() for record in caplog.records if record.name == "service.deadletters.drain"] == [said]
+    store.refused = ()
+    assert repeated.drain(QUEUE) == 1
+
+
+def test_what_is_refused_holds_up_no_other_queue(stage: Stage, bench: Bench) -> None:
+    store = Broken(stage.file, 30)
+    store.refused = [bench.bury()]
+    elsewhere = bench.bury(queue=OTHER)
+    with pytest.raises(StoreError):
+        drainer(stage, store, QUEUE, OTHER).drain_all()
+    assert [letter["id"] for letter in stage.listed()] == [elsewhere]
+
+
+def test_the_drainer_outlives_whatever_happens(stage: Stage, bench: Bench) -> None:
+    letter = bench.bury()
+    lists, stopping = Surprising(stage.lists), threading.Event()
+    thread = threading.Thread(
+        target=Drainer(lists, stage.store, [OTHER, QUEUE], lambda _: None).run, args=(stopping, 0.01)
+    )
+    thread.start()
+    try:
+        eventually(lambda: [found["id"] for found in stage.listed()] == [letter], "it is stored")
+        eventually(lambda: lists.asked >= 2, "the list that breaks is looked at again")
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def test_text_that_utf_8_does_not_know_is_stored(stage: Stage, bench: Bench) -> None:
+    letter = bench.bury(word("failed", Cause("ValueError('bad name \udcff in file')", "in \udcff", "data@\udcff")))
+    assert drain(stage) == 1
+    found = stage.store.get(letter)
+    assert (found.exception, found.traceback) == (r"ValueError('bad name \udcff in file')", r"in \udcff")
+    strange = bench.bury(args=("\udcff",))
+    assert drain(stage) == 1
+    assert r'[["\udcff"], {}, ' in stage.command("show", strange)[1]
 
 
 def test_a_long_list_is_drained_by_several_at_once(stage: Stage, bench: Bench) -> None:
@@ -152,9 +237,11 @@ def test_replay_that_breaks_off_is_completed_and_never_doubled(stage: Stage, ben
     drain(stage)
     store.forgetful = True
     with pytest.raises(StoreError):
-        Desk(store, stage.lists, "ada", 30).replay(letter)
+        desk(stage, store).replay(letter)
     assert [found["state"] for found in stage.listed()] == ["replaying"], "it still waits for somebody"
     assert len(bench.messages()) == 1
+    code, output, _ = stage.command("replay", letter, "--to", OTHER, "--dry-run")
+    assert (code, "would only be noted: it was published again to data_queue before" in output) == (0, True)
     code, output, _ = stage.command("replay", letter, "--to", OTHER, "--by", "bob")
     assert (code, "replayed by bob" in output) == (0, True)
     assert (bench.messages(), bench.messages(OTHER)) == ([], []), "it was published, to where the first said"
@@ -167,7 +254,7 @@ def test_many_replays_at_once_publish_once(stage: Stage, bench: Bench) -> None:
     done: list[bool] = []
 
     def replay() -> None:
-        done.append(Desk(stage.store, stage.lists, "ada", 30).replay(letter)[0])
+        done.append(desk(stage).replay(letter)[0])
 
     threads = [threading.Thread(target=replay) for _ in range(6)]
     for thread in threads:
@@ -222,6 +309,54 @@ def test_a_dry_run_changes_nothing_and_discarding_is_noted(stage: Stage, bench: 
     assert len(bench.messages()) == 1
 
 
+def test_a_dry_run_says_what_the_real_one_does(stage: Stage, bench: Bench) -> None:
+    begun, replayed, discarded = (bench.bury() for _ in range(3))
+    drain(stage)
+    stage.store.put(replace(stage.store.get(begun), id="unreadable", payload=b"nonsense"))
+    stage.store.move(begun, ["open"], Handling("replaying", 1, "bob", OTHER))
+    assert stage.command("replay", replayed)[0] == 0
+    assert stage.command("discard", discarded)[0] == 0
+
+    def said(*command: str) -> tuple[tuple[int, str, str], tuple[int, str, str]]:
+        return stage.command(*command, "--dry-run"), stage.command(*command)
+
+    for command in (
+        ("replay", replayed),
+        ("replay", "unreadable"),
+        ("replay", "nothing"),
+        ("discard", discarded),
+        ("discard", replayed),
+        ("discard", "nothing"),
+    ):
+        dry, real = said(*command)
+        assert dry == real, command
+    for letter, target in ((begun, QUEUE), (discarded, OTHER)):
+        (code, output, errors), real = said("replay", letter, "--to", target)
+        assert "would be published again to sync_queue" in output
+        assert (code, output.replace("would be published", "published"), errors) == real
+
+
+def test_a_letter_of_a_queue_that_is_gone_is_replayed_into_another_only(stage: Stage, bench: Bench) -> None:
+    letter = bench.bury()
+    drain(stage)
+    gone = replace(stage.store.get(letter), id="gone", queue="import_queue")
+    stage.store.put(gone)
+    stage.store.put(replace(gone, id="begun", state="replaying", target="import_queue"))
+    for dry in ((), ("--dry-run",)):
+        code, output, errors = stage.command("replay", "gone", *dry)
+        assert (code, output) == (1, "")
+        assert errors.startswith(
+            "gone: cannot be replayed: nobody serves the queue import_queue; name another one with --to: "
+        )
+        code, output, errors = stage.command("replay", "begun", *dry)
+        assert (code, output) == (1, "")
+        assert "begun: cannot be replayed: nobody serves the queue import_queue, where somebody has begun" in errors
+    assert not bench.broker.exists(bench.broker.keys("import_queue"))
+    assert stage.store.get("gone").state == "open", "it still waits for somebody"
+    assert stage.command("replay", "gone", "--to", QUEUE)[0] == 0
+    assert len(bench.messages()) == 1
+
+
 def test_nothing_is_handled_by_mistake(stage: Stage) -> None:
     for command in ("replay", "discard"):
         code, _, errors = stage.command(command)
@@ -250,6 +385,14 @@ def test_show_reads_json_and_never_pickle(stage: Stage, bench: Bench, tmp_path: 
     assert (document["body"][0], document["message"]["headers"]["task"]) == ([7], TASK)
     assert stage.command("replay", letters[1])[0] == 0, "it is published again unread"
     assert not (tmp_path / "harm").exists()
+
+
+def test_a_worker_whose_drainer_has_ended_is_unhealthy(stage: Stage) -> None:
+    worker = stage.worker(FLEET_QUEUES="dead_letter", FLEET_TASK_MODULES="tests.deadletters.ended")
+    assert worker.ask("/health/live") == (200, "ok\n")
+    Path(worker.variables["TMPDIR"], "end").touch()
+    worker.wait_for_answer("/health/live", 503, "the thread that drains the dead lists is gone")
+    assert not worker.healthy()
 
 
 def test_the_dead_letter_worker_drains_what_tasks_leave(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -191,3 +192,21 @@ def test_the_gauge_tells_cloudwatch_what_waits() -> None:
         )["Datapoints"]
         told[queue] = point["Maximum"]
     assert told == {"data_queue": 1.0, "sync_queue": 0.0}
+
+
+@pytest.mark.usefixtures("aws")
+def test_the_gauge_outlives_whatever_happens(tmp_path: Path) -> None:
+    stopping = threading.Event()
+
+    class Surprising(SqliteStore):
+        asked = 0
+
+        def count(self, queue: str) -> int:
+            self.asked += 1
+            if self.asked > 1:
+                stopping.set()
+            raise LookupError("a surprise")
+
+    store = Surprising(tmp_path / "letters.sqlite", 30)
+    Gauge(Settings(stack="shop"), store, ("data_queue",)).run(stopping, 0.01)
+    assert store.asked == 2

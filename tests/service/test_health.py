@@ -64,6 +64,8 @@ def send(app: Celery, name: str, queue: str) -> Any:
         (replace(WELL, turned_at=NOW - 151, lost_at=NOW - 100), LeaseSigns(), 0, "", "no connection"),
         (replace(WELL, pool_dead_at=NOW - POOL_PATIENCE + 1), LeaseSigns(), 0, "", "no process or thread of the pool"),
         (replace(WELL, pool_dead_at=NOW - POOL_PATIENCE - 1), LeaseSigns(), 0, "no process or thread of the pool", ""),
+        (replace(WELL, threads_gone=("drains",)), LeaseSigns(), 0, "the thread that drains is gone", ""),
+        (replace(WELL, threads_gone=("drains",), stopping=True), LeaseSigns(), 0, "", "it is shutting down"),
         (WELL, LeaseSigns(dead=True), 1, "the lease thread is gone", ""),
         (WELL, LeaseSigns(overdue=59, lease=60), 1, "", ""),
         (WELL, LeaseSigns(overdue=61, lease=60), 1, "the lease thread stands still", ""),
