@@ -131,8 +131,12 @@ def test_no_soft_limit_is_later_than_the_hard_one(
     app.finalize()
     message = SimpleNamespace(
         headers={"id": "1", "task": task.name, "timelimit": called},
-        body=b"", payload=((), {}, {}), properties={}, delivery_info={},
-        content_type="application/json", content_encoding="utf-8",
+        body=b"",
+        payload=((), {}, {}),
+        properties={},
+        delivery_info={},
+        content_type="application/json",
+        content_encoding="utf-8",
     )
     assert Request(message, app=app, task=task).time_limits == limits
 
