@@ -75,7 +75,9 @@ def test_the_contract_with_the_monitor(stack: Render) -> None:
         "FLEET_LOG_LEVEL",
         "FLEET_LOG_FORMAT",
         "FLEET_QUEUE_TABLE",
+        "FLEET_WATCH_BEAT",
     }
+    assert monitor.environment["FLEET_WATCH_BEAT"] == "true"
     assert set(monitor.secrets) == {"FLEET_REDIS_PASSWORD"}
 
 
