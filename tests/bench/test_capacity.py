@@ -118,6 +118,7 @@ def test_results_of_their_own_leave_the_broker_alone() -> None:
     assert capacity(replace(STACK, own=large), FIGURES).messages_results == pytest.approx(8000)
 
 
+@pytest.mark.slow
 def test_both_clusters_are_read_off_the_render(renders: Renders) -> None:
     redis = {"memoryAlarm": 60, "results": {"shards": 2, "nodeType": "cache.t4g.medium", "memoryAlarm": 90}}
     stack = read(renders.of("staging", {"redis": redis}))

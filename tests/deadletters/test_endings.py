@@ -77,7 +77,7 @@ def test_a_task_that_fails_is_dead_with_its_reason(stage: Stage) -> None:
     assert not [text for text in shown if SECRET in text]
 
 
-@pytest.mark.parametrize("pool", ["gevent", "threads"])
+@pytest.mark.parametrize("pool", ["gevent", pytest.param("threads", marks=pytest.mark.slow)])
 def test_failures_end_alike_in_every_pool(stage: Stage, pool: str) -> None:
     stage.worker(FLEET_POOL=pool, FLEET_CONCURRENCY="4")
     sent = send_all(stage, (*EVERYWHERE, *NO_FAILURES))

@@ -185,8 +185,9 @@ def test_its_alarms_tell_people_and_roll_back(stack: Render) -> None:
     assert {fleet.METRIC_BEAT_AGE, fleet.METRIC_SCHEDULE_LATE} <= shown
 
 
+@pytest.mark.slow
 def test_a_stack_can_do_without(renders: Renders) -> None:
-    without = renders.of("staging", {"beat": {"enabled": False}})
+    without = renders.named("no-beat")
     assert not [service for service in services(without) if service.role == "beat"]
     assert not [alarm for alarm in without.of_type("metricAlarm:MetricAlarm") if alarm.name.startswith("beat")]
     assert fleet.METRIC_BEAT_AGE not in without.one("cloudwatch/dashboard:Dashboard").inputs["dashboardBody"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from scripts.render import Render, Resource
 from tests.infra.renders import Renders
 
@@ -47,6 +49,7 @@ def test_the_bounds_of_one_queue_touch_its_scaling_alone(prod: Render, renders: 
     assert kinds == {"aws:appautoscaling/target:Target": 1, "aws:appautoscaling/policy:Policy": 2}
 
 
+@pytest.mark.slow
 def test_an_owner_changes_tags_alone(prod: Render, renders: Renders) -> None:
     differences = changed(prod, renders.begin("prod", {"owner": "shop"}).result())
     assert {key for keys in differences.values() for key in keys} == {"tags"}

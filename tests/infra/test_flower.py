@@ -98,12 +98,14 @@ def test_the_tunnel_leads_to_the_container_that_runs_now(prod: Render, tmp_path:
     assert prod.outputs["flowerAddress"] == "http://fleet@localhost:5555/flower/"
 
 
-@pytest.mark.parametrize("on", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("on", [True, False])
 def test_without_nat_the_session_has_its_endpoints(on: bool, renders: Renders) -> None:
     alone = renders.of("prod", {"network": {"nat": "none"}, "flower": {"enabled": on}})
     assert ("ssmmessages" in {endpoint.name for endpoint in alone.of_type("VpcEndpoint")}) is on
 
 
+@pytest.mark.slow
 def test_a_stack_can_do_without(renders: Renders) -> None:
     without = renders.named("no-flower")
     assert not [resource.urn for resource in without.resources if "flower" in resource.name]

@@ -229,6 +229,7 @@ def test_a_new_password_is_accepted_before_anybody_uses_it(rotating: Render) -> 
         assert version.urn in definition.dependencies
 
 
+@pytest.mark.slow
 def test_a_password_keeps_its_resource_while_it_is_accepted(prod: Render, rotating: Render, renders: Renders) -> None:
     (before,) = (made.urn for made in prod.of_type("RandomPassword") if "workers" in made.name)
     assert before in {made.urn for made in rotating.of_type("RandomPassword")}

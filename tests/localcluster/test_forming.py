@@ -168,7 +168,9 @@ def test_start_in_a_thread_outlives_the_thread() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux' parent death signal")
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "end", [signal.SIGKILL, *(pytest.param(end, marks=pytest.mark.slow) for end in (signal.SIGTERM, signal.SIGINT))]
+)
 def test_servers_end_with_the_program(end: signal.Signals) -> None:
     command = [sys.executable, "-m", "scripts.localcluster"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as program:

@@ -267,10 +267,11 @@ def broker(cluster: LocalCluster) -> Iterator[Broker]:
     started.cluster.close()
 
 
-def test_the_scripts_do_what_the_model_says(broker: Broker) -> None:
+@pytest.mark.parametrize("examples", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_the_scripts_do_what_the_model_says(broker: Broker, examples: int) -> None:
     Life.broker = broker
     limits = settings(
-        max_examples=120,
+        max_examples=examples,
         stateful_step_count=60,
         deadline=None,
         derandomize=True,

@@ -18,11 +18,12 @@ from service.work import tokens
 from tests.service.running import client, container, environment, wait_for_file
 
 HELD = "tests.service.held_task"
-SLOW_POOLS = [pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "eventlet", "solo")]
-POOLS = ["prefork", "gevent", *SLOW_POOLS]
+GEVENT, THREADS, EVENTLET, SOLO = (
+    pytest.param(pool, marks=pytest.mark.slow) for pool in ("gevent", "threads", "eventlet", "solo")
+)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent", SLOW_POOLS[0]])
+@pytest.mark.parametrize("pool", ["prefork", GEVENT, THREADS])
 def test_a_worker_serves_every_queue(cluster: LocalCluster, tmp_path: Path, pool: str) -> None:
     app = client(cluster)
     # Nobody listens there, and no other test counts failures of its circuit breaker.
@@ -50,7 +51,7 @@ def test_a_worker_serves_every_queue(cluster: LocalCluster, tmp_path: Path, pool
     assert cluster.password not in worker.log.read_text()
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", ["prefork", GEVENT, THREADS, EVENTLET, SOLO])
 def test_sigterm_lets_a_running_task_end(cluster: LocalCluster, tmp_path: Path, pool: str) -> None:
     app = client(cluster)
     values = environment(
@@ -67,7 +68,7 @@ def test_sigterm_lets_a_running_task_end(cluster: LocalCluster, tmp_path: Path, 
     assert running.get(timeout=5) == "ended"
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", ["prefork", "gevent", THREADS, EVENTLET, SOLO])
 def test_a_task_that_outlasts_the_grace_is_given_back(cluster: LocalCluster, tmp_path: Path, pool: str) -> None:
     app = client(cluster)
     inspector = BrokerInspector(app.conf.broker_url, app.conf.broker_transport_options)

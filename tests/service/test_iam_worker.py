@@ -96,7 +96,8 @@ def worker(cluster: LocalCluster, directory: Path, pool: str) -> Iterator[Path]:
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("pool", ["prefork", pytest.param("gevent", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
 def test_a_worker_goes_on_while_tokens_end_and_connections_are_cut(
     tokens: tuple[LocalCluster, IamNodes], tmp_path: Path, pool: str
 ) -> None:

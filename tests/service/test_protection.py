@@ -184,7 +184,9 @@ def worker_environment(cluster: LocalCluster, directory: Path, agent: Agent, poo
     )
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent", pytest.param("threads", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "pool", ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("gevent", "threads"))]
+)
 def test_a_worker_protects_itself_while_it_is_busy(
     cluster: LocalCluster, app: Celery, agent: Agent, tmp_path: Path, pool: str
 ) -> None:
