@@ -70,8 +70,8 @@ class Row:
         return self._within(self.spread(figures), self.target.ratio)
 
     def beats_kept(self, figures: Figures) -> bool | None:
-        """Whether ours is no worse than stock with a kept client; None where that was not measured."""
-        return self._within(self.spread(figures, KEPT), 1.0)
+        """Whether ours is no worse than stock with a kept client; None without a target, or without a figure."""
+        return self._within(self.spread(figures, KEPT), 1.0) if self.target else None
 
     def _within(self, spread: Spread | None, bound: float | None) -> bool | None:
         if spread is None or bound is None:
