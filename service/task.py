@@ -114,7 +114,7 @@ class Task(once.Task):
         if not isinstance(problem, _AWAY):
             raise problem from cause
         _LOG.warning(
-            "task %s[%s] goes back, its retry could not be sent: %s. It was to be retried after %r",
+            "task %s[%s] goes back, its retry could not be sent, or nobody knows: %s. It was to be retried after %r",
             *(self.name, self.request.id, problem, cause),
         )
         raise Reject(f"its retry could not be sent: {problem}", requeue=True) from problem

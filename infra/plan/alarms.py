@@ -28,8 +28,8 @@ ABOVE: Final = "GreaterThanThreshold"
 BELOW: Final = "LessThanThreshold"
 #: Percent of its cpu at which a worker counts as busy.
 _BUSY: Final = 95
-#: Pools that run all tasks on one thread of one process.
-_ONE_THREAD: Final[tuple[Pool, ...]] = ("gevent", "eventlet", "solo")
+#: Pools that run all tasks in one process: Python lets one of its threads compute at a time.
+_ONE_PROCESS: Final[tuple[Pool, ...]] = ("gevent", "eventlet", "threads", "solo")
 #: Fewest ended messages within five minutes of which a share is said to have failed: one of one is no rate.
 MIN_ENDED: Final = 10
 
@@ -163,9 +163,9 @@ def failure_rate(stack: str, queue: str) -> Formula:
 
 
 def busy_percent(pool: Pool, cpu: int) -> float:
-    """Return the percent of its cpu units at which a worker can do no more: one thread cannot use a second core."""
+    """Return the percent of its cpu units at which a worker can do no more: one process uses one core."""
     cores = cpu / 1024
-    return _BUSY / max(1.0, cores) if pool in _ONE_THREAD else _BUSY
+    return _BUSY / max(1.0, cores) if pool in _ONE_PROCESS else _BUSY
 
 
 def queue_alarms(
@@ -228,7 +228,7 @@ def queue_alarms(
         ),
         Alarm(
             f"{part}-cpu",
-            f"Workers of {queue} use all their cpu for a quarter of an hour; raise cpu or lower the concurrency.",
+            f"Workers of {queue} use all the cpu they can for a quarter of an hour; raise max, or (prefork) cpu.",
             service_usage(cluster, service, "CPUUtilization"),
             cpu_percent,
             period=300,

@@ -19,10 +19,14 @@ DEFAULT_VERSIONS: Final[dict[Engine, str]] = {"redis": "7.1", "valkey": "9.0"}
 DURABLE_FAMILIES: Final = ("r8g", "r7g", "r6g", "m8g", "m7g", "m6g", "c8gn", "c7gn")
 #: Families that cannot be created any more (CreateReplicationGroup, "previous generation").
 GONE_FAMILIES: Final = ("t1", "m1", "m2", "m3", "c1", "r3")
-#: Connections a node accepts, `maxclients`, which cannot be changed ("Redis OSS 2.8.6 parameters"); the smallest fewer.
+#: Connections a node accepts, `maxclients`, which cannot be changed ("Redis OSS 2.8.6 parameters"); small ones fewer.
 _MAX_CLIENTS: Final = 65_000
-_MAX_CLIENTS_SMALL: Final = 20_000
-_SMALL: Final = ("cache.t2.micro", "cache.t2.small", "cache.t2.medium", "cache.t3.micro", "cache.t4g.micro")
+_MAX_CLIENTS_SMALL: Final = {
+    **dict.fromkeys(
+        ("cache.t2.micro", "cache.t2.small", "cache.t2.medium", "cache.t3.micro", "cache.t4g.micro"), 20_000
+    ),
+    **dict.fromkeys(("cache.t3.small", "cache.t3.medium"), 46_000),
+}
 #: Minutes that a window of maintenance or snapshots has at least.
 MIN_WINDOW: Final = 60
 
@@ -59,7 +63,7 @@ def check_node_type(node_type: str) -> str:
 
 def max_clients(node_type: str) -> int:
     """Return how many connections a node accepts."""
-    return _MAX_CLIENTS_SMALL if node_type in _SMALL else _MAX_CLIENTS
+    return _MAX_CLIENTS_SMALL.get(node_type, _MAX_CLIENTS)
 
 
 def check_durability(durability: Durability, engine: Engine, version: str, node_type: str) -> Durability:

@@ -70,7 +70,8 @@ class Desk:
     def replay(self, letter_id: str, target: str | None = None) -> tuple[bool, Letter]:
         """Publish a letter's message again, once however often and by however many this is called.
 
-        A call that breaks off is completed by the next one, to the queue that the first had named.
+        A call that breaks off is completed by the next one, to the queue that the first had named if that is still
+        there.
 
         Args:
             letter_id: Which.
@@ -86,14 +87,14 @@ class Desk:
             ClusterUnavailableError: The cluster did not answer; calling again is safe.
         """
         letter = self._store.get(letter_id)
-        if letter.state in REPLAYABLE:
+        if letter.state in (*REPLAYABLE, *REPLAYING):
             where = self._where(letter, target)
-            self._store.move(letter_id, REPLAYABLE, self._note("replaying", where))
-            # Somebody else may have been faster.
-            letter = self._store.get(letter_id)
+            if letter.state in REPLAYABLE or where != letter.target:
+                self._store.move(letter_id, (letter.state,), self._note("replaying", where))
+                # Somebody else may have been faster.
+                letter = self._store.get(letter_id)
         if letter.state != "replaying":
             return False, letter
-        self._where(letter, target)
         published = self._lists.publish_once(
             letter.target,
             again(letter, letter.target),
@@ -123,12 +124,11 @@ class Desk:
     def _where(self, letter: Letter, target: str | None) -> str:
         """The queue that a letter is published to; raises CannotReplayError."""
         begun = letter.state in REPLAYING
-        where = letter.target if begun else target or letter.queue
-        if where not in self._queues and not (begun and self._was_published(letter)):
+        if begun and (letter.target in self._queues or self._was_published(letter)):
+            where = letter.target
+        elif (where := target or letter.target or letter.queue) not in self._queues:
             raise CannotReplayError(
-                f"nobody serves the queue {where}, where somebody has begun to publish it: it waits for that queue"
-                if begun
-                else f"nobody serves the queue {where}; name another one with --to: {', '.join(self._queues)}"
+                f"nobody serves the queue {where}; name another one with --to: {', '.join(self._queues)}"
             )
         again(letter, where)
         return where

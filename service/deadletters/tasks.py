@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from celery import current_app, shared_task
+from kombu.exceptions import OperationalError
 from redis import exceptions
 
 from service.deadletters import untold
@@ -22,7 +23,8 @@ _RETRIES = 150
 @shared_task(
     name=untold.TELL,
     ignore_result=True,
-    autoretry_for=(StoreError, exceptions.RedisError, OSError),
+    # Of a callback's queue that is away, kombu says OperationalError.
+    autoretry_for=(StoreError, exceptions.RedisError, OperationalError, OSError),
     default_retry_delay=5,
     max_retries=_RETRIES,
 )

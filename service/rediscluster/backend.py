@@ -34,6 +34,8 @@ REPEATED_FOR = 2
 
 #: Seconds for which the task whose result is being stored wants it kept; None: as long as the app says.
 _own_expiry: ContextVar[int | None] = ContextVar("own_expiry", default=None)
+#: Whether the failure of a task is told that no worker can tell of: only results are stored that are missing.
+_missing_only: ContextVar[bool] = ContextVar("missing_only", default=False)
 #: What the result that is being stored must be until then; None: whatever it is, it is replaced.
 _expected: ContextVar[bytes | None] = ContextVar("expected", default=None)
 
@@ -219,6 +221,9 @@ class ClusterBackend(RedisBackend):
             redis.exceptions.OutOfMemoryError: The memory is full, still so at the deadline, and no worker asks.
             ClusterUnavailableError: As above: not served.
         """
+        if _missing_only.get() and state == states.FAILURE:
+            self._store_missing(task_id, result, request)
+            return result
         try:
             stored = super().store_result(task_id, result, state, traceback=traceback, request=request, **kwargs)
         except (exceptions.OutOfMemoryError, ClusterUnavailableError) as error:
@@ -293,17 +298,22 @@ class ClusterBackend(RedisBackend):
             ClusterUnavailableError: Not served within the deadline.
         """
         celerys: Any = self  # the stubs lack its methods
-        if not self._store_first(task_id, error, request, store_result):
+        if store_result and not self._store_missing(task_id, error, request):
             return False
-        if request.chord:
-            celerys.on_chord_part_return(request, states.FAILURE, error)
-        celerys._fail_chain(request.chain, error, store_result=store_result)
-        if request.errbacks:
-            celerys._call_task_errbacks(request, error, None)
+        token = _missing_only.set(True)
+        try:
+            if request.chord:
+                celerys.on_chord_part_return(request, states.FAILURE, error)
+            # The tasks behind it may be under way: the next one is sent before a result is stored.
+            celerys._fail_chain(request.chain, error, store_result=store_result)
+            if request.errbacks:
+                celerys._call_task_errbacks(request, error, None)
+        finally:
+            _missing_only.reset(token)
         return True
 
-    def _store_first(self, task_id: str, error: Exception, request: Any, store_result: bool) -> bool:
-        """Store a failure where no result is; returns whether it is the task's result now, or would be."""
+    def _store_missing(self, task_id: str, error: Any, request: Any) -> bool:
+        """Store a failure where no result is; returns whether it is the task's result now."""
         celerys: Any = self  # the stubs lack its methods
         failure = celerys.encode_result(error, states.FAILURE)
         # Whether it was stored is seen by reading it: the reply may be lost, and the worker may be back.
@@ -311,10 +321,8 @@ class ClusterBackend(RedisBackend):
             found = self.client.get(self.get_key_for_task(task_id))
             meta = celerys.decode_result(found) if found else {"status": states.PENDING}
             if meta["status"] in states.READY_STATES:
-                result = meta["result"]
-                return store_result and type(result) is type(error) and result.args == error.args
-            if not store_result:
-                return True
+                result: Any = meta["result"]
+                return type(result) is type(error) and result.args == error.args
             token = _expected.set(found or b"")
             try:
                 self._store_result(task_id, failure, states.FAILURE, request=request)

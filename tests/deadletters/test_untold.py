@@ -8,12 +8,17 @@ from uuid import uuid4
 
 import pytest
 from celery import chain, chord, states
+from celery.exceptions import Retry
+from kombu.exceptions import OperationalError
+from redis.exceptions import OutOfMemoryError
 
+from service.deadletters import tasks, untold
 from service.deadletters.drain import Drainer
 from service.deadletters.letter import Handling, Letter
 from service.deadletters.store import StoreError
 from service.deadletters.untold import is_untold, send_tell, tell
 from service.rediscluster import DeadMessageError
+from service.rediscluster.errors import ClusterUnavailableError
 from tests.deadletters.stage import ENDINGS, LETTERS, OTHER, PATIENCE, QUEUE, Stage, eventually
 from tests.deadletters.test_letters import Bench
 
@@ -113,6 +118,82 @@ def test_a_result_that_exists_stays(stage: Stage, bench: Bench, monkeypatch: pyt
     assert not tell(stage.app, failed, "me")
     assert repr(stage.app.AsyncResult(failed.task_id).result) == "ValueError('no')"
     assert bench.messages(OTHER) == [], "no callback"
+
+
+def home(stage: Stage, task_id: str) -> Any:
+    """The node that has the task's result."""
+    backend: Any = stage.app.backend
+    return stage.cluster.primary_for(backend.get_key_for_task(task_id))
+
+
+def on_two_shards(stage: Stage) -> tuple[str, str]:
+    """Two task ids whose results lie on different shards."""
+    first = uuid4().hex
+    there = home(stage, first)
+    return first, next(other for other in iter(lambda: uuid4().hex, "") if home(stage, other) is not there)
+
+
+def chained(stage: Stage, bench: Bench, first: str, last: str) -> Letter:
+    """The letter of the first task of a chain."""
+    sent = [
+        stage.app.signature(f"{ENDINGS}.number", (1,), queue=QUEUE, immutable=True).set(task_id=task_id)
+        for task_id in (first, last)
+    ]
+    chain(*sent).apply_async()
+    letter = bench.bury_taken("delivery-limit")
+    drain(stage)
+    return stage.store.get(letter)
+
+
+def test_who_waits_for_the_end_of_a_chain_is_told_when_there_is_room(stage: Stage, bench: Bench) -> None:
+    stage.app.conf.result_backend_transport_options |= {"retry_deadline": 1}
+    first, last = on_two_shards(stage)
+    letter = chained(stage, bench, first, last)
+    shard = home(stage, last).admin
+    shard.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(OutOfMemoryError):
+            tell(stage.app, letter, "me")
+    finally:
+        shard.config_set("maxmemory", 0)
+    assert stage.app.AsyncResult(first).state == states.FAILURE
+    assert tell(stage.app, letter, "me"), "the same one tells again"
+    with pytest.raises(DeadMessageError, match=SAID):
+        stage.app.AsyncResult(last).get(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("state", [states.SUCCESS, states.FAILURE])
+def test_a_task_behind_the_dead_one_that_ran_all_the_same_keeps_its_result(
+    stage: Stage, bench: Bench, state: str
+) -> None:
+    first, last = uuid4().hex, uuid4().hex
+    letter = chained(stage, bench, first, last)
+    own = ValueError("its own")
+    stage.app.backend.store_result(last, own if state == states.FAILURE else "done", state)
+    assert tell(stage.app, letter, "me")
+    assert repr(stage.app.AsyncResult(last).result) == (repr(own) if state == states.FAILURE else "'done'")
+
+
+@pytest.mark.parametrize("error", [OperationalError("away"), OutOfMemoryError("full"), ClusterUnavailableError("away")])
+def test_it_is_tried_again_while_a_queue_or_the_results_are_away(
+    stage: Stage, bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """What a callback's publisher raises then, and what a result raises that finds no place."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    letter = buried(stage, bench)
+    monkeypatch.setattr(untold, "tell", fail)
+    for name, value in stage.variables().items():
+        monkeypatch.setenv(name, value)
+    task: Any = stage.app.tasks[tasks.tell.name]
+    task.push_request(retries=0, called_directly=False, is_eager=True, id="1", args=(), kwargs={})
+    try:
+        with pytest.raises(Retry):
+            task.run(letter.id, "me")
+    finally:
+        task.pop_request()
 
 
 def test_a_state_that_is_no_end_does_not_stay(stage: Stage, bench: Bench) -> None:

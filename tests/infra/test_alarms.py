@@ -54,7 +54,10 @@ def test_a_beat_that_is_silent_stays_silent_while_nobody_speaks_of_it(stack: Ren
     assert stack.one("MetricAlarm", "beat-silent").inputs["treatMissingData"] == "ignore"
 
 
-@pytest.mark.parametrize(("node_type", "connections"), [("cache.t4g.micro", 15_000), ("cache.m7g.large", 48_750)])
+@pytest.mark.parametrize(
+    ("node_type", "connections"),
+    [("cache.t4g.micro", 15_000), ("cache.t3.small", 34_500), ("cache.m7g.large", 48_750)],
+)
 def test_connections_alarm_before_the_node_refuses(node_type: str, connections: int) -> None:
     alarms = {alarm.name: alarm for alarm in redis_alarms("redis", ["x-0001-001"], 75, 80, max_clients(node_type))}
     assert alarms["redis-0001-001-connections"].threshold == connections
