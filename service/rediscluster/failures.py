@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined] # not in the stubs
+from celery import states
 from celery.exceptions import (
     Ignore,
     MaxRetriesExceededError,
@@ -66,6 +67,9 @@ class Request(CeleryRequest):
     _on_reject: Callable[..., Any]
     _connection_errors: Any
     _already_revoked: bool
+    _context: Any
+    task: Any
+    name: str
 
     #: While a failure is handled: reason and cause as the dead list's word.
     _verdict: str | None = None
@@ -138,9 +142,24 @@ class Request(CeleryRequest):
 
     def _success_was_stored(self) -> Any:
         meta = super()._success_was_stored()  # type: ignore[misc] # not in the stubs
-        if meta:
-            self._verdict = None
+        if not meta or not self._counted(meta["result"]):
+            return False
+        self._verdict = None
         return meta
+
+    def _counted(self, result: Any) -> bool:
+        """Count a part of a chord whose process died between storing the result and counting it; False if it cannot be.
+
+        Celery would acknowledge it, and the chord would wait for it for ever. Parts are counted once, however often.
+        """
+        if not self._context.chord:
+            return True
+        try:
+            self.task.backend.on_chord_part_return(self._context, states.SUCCESS, result)
+        except Exception as error:  # noqa: BLE001  whatever it is, the part must not be gone
+            logger.warning("task %s[%s] succeeded, but its chord does not count it: %s", self.name, self.id, error)
+            return False
+        return True
 
     def _retry_worker_lost(self, exc: Any, exc_info: Any) -> bool:
         verdict, self._verdict = self._verdict, None

@@ -13,7 +13,7 @@ from celery import chord, states
 
 from service.rediscluster.broker import Broker
 from service.rediscluster.options import parse
-from tests.deadletters.stage import ENDINGS, QUEUE, Stage, eventually
+from tests.deadletters.stage import ENDINGS, PATIENCE, QUEUE, Stage, eventually
 
 #: The ending of `endings` -> the reason on the dead list, and a part of the exception that the letter names.
 FAILURES = {
@@ -171,6 +171,20 @@ def test_between_failure_and_letter_nothing_is_lost(stage: Stage) -> None:
     dead = stage.wait_settled(1)
     assert list(dead) == [sent], "one letter, whoever wrote it"
     assert dead[sent].reason in ("failed", "delivery-limit")
+
+
+def test_a_part_of_a_chord_counts_whose_process_died_before_it_did(stage: Stage) -> None:
+    """Celery acknowledges what has stored its result, and the chord would wait for ever."""
+    stage.worker()
+    log = stage.directory / "runs"
+    header = [
+        stage.app.signature(f"{ENDINGS}.number", (1,), queue=QUEUE),
+        stage.app.signature(f"{ENDINGS}.lose_child_before_it_counts", (str(log), 2), queue=QUEUE),
+    ]
+    body = stage.app.signature(f"{ENDINGS}.total", queue=QUEUE)
+    assert chord(header, body)().get(timeout=PATIENCE) == 3
+    assert log.read_text() == "ran\n", "what has succeeded does not run again"
+    assert stage.wait_settled(0) == {}
 
 
 def test_who_ends_a_task_by_hand_gets_no_letter(stage: Stage) -> None:
