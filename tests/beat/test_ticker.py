@@ -200,27 +200,16 @@ def test_an_entry_that_moves_to_another_queue_misses_nothing() -> None:
     assert lead.noted == {"a": "sync_queue"}
 
 
-def test_a_queue_that_is_away_gets_its_ticks_when_it_is_back() -> None:
-    lead, queues = Lead(), Queues()
-    one = ticker([every(1)], lead, queues)
-    rounds(one, lead, 3)
-    queues.away.add("celery")
-    rounds(one, lead, 10)
-    assert one.late() == pytest.approx(10, abs=1)
-    queues.away.clear()
-    rounds(one, lead, 2)
-    assert queues.dues("a") == list(range(1, 15))
-    assert one.late() == 0
-
-
-def test_a_queue_that_is_full_gets_its_ticks_when_there_is_room(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("trouble", ["away", "full"])
+def test_a_queue_that_takes_nothing_gets_its_ticks_when_it_does(trouble: str, caplog: pytest.LogCaptureFixture) -> None:
     lead, queues = Lead(), Queues()
     one = ticker([every(1), every(2, "b")], lead, queues)
     rounds(one, lead, 3)
-    queues.full.add("celery")
+    troubled: set[str] = getattr(queues, trouble)
+    troubled.add("celery")
     rounds(one, lead, 10)
     assert one.late() == pytest.approx(10, abs=1)
-    queues.full.clear()
+    troubled.clear()
     rounds(one, lead, 2)
     assert queues.dues("a") == list(range(1, 15))
     assert queues.dues("b") == [n for n in range(1, 15) if (START // SECOND + n) % 2 == 0]
