@@ -18,7 +18,7 @@ from service.rediscluster import session
 #: Blocks the main loop until the file `release` is there; kills the pool for good; ends the lease threads.
 BLOCK, KILL_POOL, END_LEASES = signal.SIGRTMIN, signal.SIGRTMIN + 1, signal.SIGRTMIN + 2
 
-_pools: list[Any] = []
+_workers: list[Any] = []
 
 
 def _wait_for(name: str) -> None:
@@ -27,7 +27,8 @@ def _wait_for(name: str) -> None:
 
 
 def _kill_pool(*_: object) -> None:
-    for pool in _pools:
+    for worker in _workers:
+        pool = worker.pool
         if isinstance(pool, ProcessPool):
             inner: Any = pool
             inner._pool._repopulate_pool = lambda _codes: None
@@ -43,14 +44,15 @@ def _end_leases(*_: object) -> None:
         one.pump._bell.ring()
 
 
-def _worker_is_ready(sender: Any, **_: object) -> None:
-    _pools.append(sender.pool)
+def _worker_begins(sender: Any, **_: object) -> None:
+    # Not when it is ready: that is after its endpoint says so, and the signals' default is death.
+    _workers.append(sender)
     signal.signal(BLOCK, lambda *_: _wait_for("release"))
     signal.signal(KILL_POOL, _kill_pool)
     signal.signal(END_LEASES, _end_leases)
 
 
-signals.worker_ready.connect(_worker_is_ready)
+signals.worker_init.connect(_worker_begins)
 
 
 @shared_task
