@@ -1,9 +1,9 @@
 """Whoever waits for a task that died without a worker's word is told: result, `link_error`, chain and chord.
 
 A task that fails is reported by its worker. For the reasons in `UNTOLD` there was none that could: the message was
-taken from workers that were gone, or none could read it. The drainer, once it has stored such a letter, sends the task
-`service.deadletters.tasks.tell` to the queue `dead_letter`, which reports the failure in a process of the pool, where
-callbacks may take their time, and is tried again while the results are away.
+taken from workers that were gone, or none could read it or knew its task. The drainer, once it has stored such a
+letter, sends the task `service.deadletters.tasks.tell` to the queue `dead_letter`, which reports the failure in a
+process of the pool, where callbacks may take their time, and is tried again while the results are away.
 
 A letter that is drained twice has two such tasks. One of them claims it, with the token that all its deliveries and
 retries have in common, so that a run which breaks off is completed and nobody is told twice.
@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from celery import Celery
 from celery.app.task import Context
+from celery.exceptions import NotRegistered
 from kombu.message import Message
 from kombu.serialization import prepare_accept_content
 
@@ -27,6 +28,8 @@ from service.rediscluster.message_format import unpack
 
 _LOG = logging.getLogger(__name__)
 
+#: Here its last worker has stored a result, and told nobody else.
+UNKNOWN: Final = "unknown-task"
 #: Why a message may be dead without anybody having been told, and how it is told.
 UNTOLD: Final = {
     "delivery-limit": "it was lost or requeued more often than delivery_limit allows",
@@ -34,6 +37,7 @@ UNTOLD: Final = {
     "refused": "its content type is not accepted",
     "oversized": "its body is larger than the limit",
     "invalid-task": "it is not a valid task",
+    UNKNOWN: "no worker knew it",
 }
 TELL: Final = "service.deadletters.tasks.tell"
 #: Seconds for which it is known who tells of a letter: longer than that is tried.
@@ -73,12 +77,12 @@ def tell(app: Celery, letter: Letter, token: str) -> bool:
         ClusterUnavailableError: The results, or a queue, did not answer; calling again is safe.
         redis.exceptions.OutOfMemoryError: There is no room for it now; calling again is safe.
     """
-    error = DeadMessageError(f"{letter.reason}: {UNTOLD[letter.reason]}", letter.id)
     try:
         message = unpack(letter.payload)
         headers = dict(message["headers"])
     except (ValueError, KeyError, TypeError):
         return False
+    error = _error(letter, headers)
     request = Context(headers, hostname=letter.worker or None, delivery_info={}, called_directly=False)
     body = _body(app, message)
     if body is not None:
@@ -90,6 +94,13 @@ def tell(app: Celery, letter: Letter, token: str) -> bool:
     if not backend.claim(request.id, f"told-{letter.id}", token, CLAIMED):
         return False
     return bool(backend.mark_as_dead(request.id, error, request, store_result=_wants_result(app, headers)))
+
+
+def _error(letter: Letter, headers: dict[str, Any]) -> Exception:
+    if letter.reason == UNKNOWN:
+        # The same that its worker stored, which so counts as this report's.
+        return NotRegistered(headers.get("task"))
+    return DeadMessageError(f"{letter.reason}: {UNTOLD[letter.reason]}", letter.id)
 
 
 def _wants_result(app: Celery, headers: dict[str, Any]) -> bool:

@@ -46,6 +46,17 @@ def task_id(entry: DeadMessage) -> str:
     return str(unpack(entry.payload)["headers"].get("id"))
 
 
+def give_back_often(stage: Stage, count: int) -> None:
+    """Give the queue's messages, all `count` of them, back as often as workers do in a quarter of an hour."""
+    broker = Broker(parse(stage.app.conf.broker_url, stage.app.conf.broker_transport_options))
+    keys = broker.keys(QUEUE)
+    for number in range(30):
+        deliveries = broker.settle(keys, "giving-back", count, number + 1).deliveries
+        assert len(deliveries) == count
+        broker.release(keys, [delivery.ack.lease for delivery in deliveries], lost=False)
+    broker.cluster.close()
+
+
 class Stage:
     """One test's part of the cluster."""
 

@@ -11,9 +11,7 @@ from uuid import uuid4
 import pytest
 from celery import chord, states
 
-from service.rediscluster.broker import Broker
-from service.rediscluster.options import parse
-from tests.deadletters.stage import ENDINGS, PATIENCE, QUEUE, Stage, eventually
+from tests.deadletters.stage import ENDINGS, PATIENCE, QUEUE, Stage, eventually, give_back_often
 
 #: The ending of `endings` -> the reason on the dead list, and a part of the exception that the letter names.
 FAILURES = {
@@ -88,7 +86,8 @@ def test_failures_end_alike_in_every_pool(stage: Stage, pool: str) -> None:
 
 
 def test_messages_that_nobody_can_run_are_dead_with_their_reason(stage: Stage) -> None:
-    publish_often_returned(stage, "of.no.version")
+    stage.app.send_task("of.no.version", queue=QUEUE)
+    give_back_often(stage, 1)
     with stage.app.producer_or_acquire() as producer:
 
         def publish(body: Any, kind: str, encoding: str = "utf-8", **headers: Any) -> None:
@@ -111,17 +110,6 @@ def test_messages_that_nobody_can_run_are_dead_with_their_reason(stage: Stage) -
     assert "application/x-python-serialize" in reasons["refused"].exception
     assert stage.send("succeed").get(timeout=20) == "done", "they stop no worker"
     assert worker.process.poll() is None
-
-
-def publish_often_returned(stage: Stage, name: str) -> None:
-    """Publish a task that workers have given back so often that a quarter of an hour is over."""
-    stage.app.send_task(name, queue=QUEUE)
-    broker = Broker(parse(stage.app.conf.broker_url, stage.app.conf.broker_transport_options))
-    keys = broker.keys(QUEUE)
-    for number in range(30):
-        (delivery,) = broker.settle(keys, "giving-back", 1, number + 1).deliveries
-        broker.release(keys, [delivery.ack.lease], lost=False)
-    broker.cluster.close()
 
 
 def test_a_task_that_takes_its_worker_along_is_dead_after_the_lease(stage: Stage) -> None:

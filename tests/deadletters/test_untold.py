@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from celery import chain, chord, states
-from celery.exceptions import Retry
+from celery.exceptions import NotRegistered, Retry
 from kombu.exceptions import OperationalError
 from redis.exceptions import OutOfMemoryError
 
@@ -19,7 +19,7 @@ from service.deadletters.store import StoreError
 from service.deadletters.untold import is_untold, send_tell, tell
 from service.rediscluster import DeadMessageError
 from service.rediscluster.errors import ClusterUnavailableError
-from tests.deadletters.stage import ENDINGS, LETTERS, OTHER, PATIENCE, QUEUE, Stage, eventually
+from tests.deadletters.stage import ENDINGS, LETTERS, OTHER, PATIENCE, QUEUE, Stage, eventually, give_back_often
 from tests.deadletters.test_letters import Bench
 
 #: What a letter's caller is told.
@@ -72,6 +72,28 @@ def test_who_waits_for_a_task_that_takes_its_processes_along_is_told(stage: Stag
         counted.get(timeout=PATIENCE)
     assert stage.app.AsyncResult(called.id).get(timeout=PATIENCE) == 5
     assert stage.dead() == []
+
+
+@pytest.mark.slow
+def test_who_waits_for_a_task_that_no_worker_knows_is_told(stage: Stage) -> None:
+    """Its last worker stores the result and tells nobody else."""
+    name = "of.no.version"
+    unknown = stage.app.signature(name, queue=QUEUE, immutable=True)
+    known = stage.app.signature(f"{ENDINGS}.number", (5,), queue=OTHER, immutable=True)
+    callback = uuid4().hex
+    called = known.clone().set(task_id=callback)
+    alone = unknown.clone().apply_async(link_error=called)
+    chained = chain(unknown.clone(), known.clone())()
+    counted = chord([known.clone(), unknown.clone()], stage.app.signature(f"{ENDINGS}.total", queue=OTHER))()
+    give_back_often(stage, 3)
+    stage.worker(FLEET_QUEUES=f"{QUEUE},{OTHER},{LETTERS}")
+    for result in (alone, chained):
+        with pytest.raises(NotRegistered, match=name):
+            result.get(timeout=PATIENCE)
+    with pytest.raises(Exception, match=name):
+        counted.get(timeout=PATIENCE)
+    assert stage.app.AsyncResult(callback).get(timeout=PATIENCE) == 5
+    assert [letter["reason"] for letter in stage.listed()] == ["unknown-task"] * 3
 
 
 def test_what_cannot_be_read_has_a_result_too(stage: Stage, bench: Bench) -> None:
@@ -222,7 +244,7 @@ def test_of_what_nobody_trusted_has_signed_nobody_is_told(stage: Stage, bench: B
 
 
 def test_only_deaths_of_which_no_worker_told_are_told(stage: Stage, bench: Bench) -> None:
-    for reason in ("failed", "retries-exhausted", "rejected", "worker-lost", "unknown-task", "time-limit"):
+    for reason in ("failed", "retries-exhausted", "rejected", "worker-lost", "time-limit"):
         assert not is_untold(buried(stage, bench, reason))
     assert bench.messages(LETTERS) == []
 
