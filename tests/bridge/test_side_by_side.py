@@ -95,7 +95,7 @@ class Move:
             eventually(lambda: move_began(self.sides), "the bridge moves messages")
             yield process
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
             process.wait()

@@ -108,7 +108,7 @@ def test_messages_that_nobody_can_run_are_dead_with_their_reason(stage: Stage) -
     assert set(reasons) == {"undecodable", "refused", "oversized", "not-a-task", "invalid-task", "unknown-task"}
     assert "2012 bytes, the limit is 1024" in reasons["oversized"].exception
     assert "application/x-python-serialize" in reasons["refused"].exception
-    assert stage.send("succeed").get(timeout=20) == "done", "they stop no worker"
+    assert stage.send("succeed").get(timeout=60) == "done", "they stop no worker"
     assert worker.process.poll() is None
 
 
@@ -197,20 +197,20 @@ def test_results_callbacks_and_chords_are_as_without_letters(stage: Stage) -> No
         return signature(f"{ENDINGS}.number", (value,), queue=QUEUE)
 
     total = signature(f"{ENDINGS}.total", queue=QUEUE)
-    assert chord([number(1), number(2)], total)().get(timeout=20) == 3
+    assert chord([number(1), number(2)], total)().get(timeout=60) == 3
     broken = chord([number(1), number(-2)], total)()
     with pytest.raises(ValueError, match="-2"):
-        broken.get(timeout=20)
+        broken.get(timeout=60)
     called = number(5).set(task_id=uuid4().hex, immutable=True)
     stage.send("fail", link_error=called)
-    assert stage.app.AsyncResult(called.id).get(timeout=20) == 5
+    assert stage.app.AsyncResult(called.id).get(timeout=60) == 5
     assert len(stage.wait_settled(2)) == 2, "the part of the chord, and the task with the callback"
 
 
 def test_a_result_may_expire_sooner_than_the_others(stage: Stage) -> None:
     stage.worker()
     soon, later = stage.send("expire_soon"), stage.send("succeed")
-    assert (soon.get(timeout=20), later.get(timeout=20)) == ("soon forgotten", "done")
+    assert (soon.get(timeout=60), later.get(timeout=60)) == ("soon forgotten", "done")
     backend: Any = stage.app.backend
     left = [backend.client.cluster.call(key, "TTL", key) for key in map(backend.get_key_for_task, (soon.id, later.id))]
     assert 0 < left[0] <= 600 < left[1]

@@ -195,14 +195,14 @@ def test_a_child_that_does_not_obey_is_killed_with_all_it_started(children: Chil
     child = start(children, tmp_path, code, stop_timeout=0.2)
     assert len(child.members()) == 2
     assert children.stop() == [child]
-    psutil.wait_procs([psutil.Process(pid) for pid in child.members()], timeout=5)
+    psutil.wait_procs([psutil.Process(pid) for pid in child.members()], timeout=30)
     assert children.left() == set()
 
 
 def test_what_an_obedient_child_leaves_behind_is_killed(children: Children, tmp_path: Path) -> None:
     start(children, tmp_path, "subprocess.Popen(['sleep', '60'])")
     children.stop()
-    psutil.wait_procs([psutil.Process(pid) for pid in children.left()], timeout=5)
+    psutil.wait_procs([psutil.Process(pid) for pid in children.left()], timeout=30)
     assert children.left() == set()
 
 

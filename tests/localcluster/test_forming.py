@@ -178,7 +178,7 @@ def test_servers_end_with_the_program(end: signal.Signals) -> None:
         assert program.stdout.readline().startswith("rediscluster://worker:")
         servers = psutil.Process(program.pid).children()
         os.kill(program.pid, end)
-        _gone, left = psutil.wait_procs(servers, timeout=10)
+        _gone, left = psutil.wait_procs(servers, timeout=30)
     assert len(servers) == 6
     assert not left
 

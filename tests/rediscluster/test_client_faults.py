@@ -153,7 +153,7 @@ def test_cancelling_hands_over_what_was_buffered_and_the_clock(cluster: LocalClu
             with contextlib.suppress(socket.timeout):
                 other.drain_events(timeout=0.3)
             send(other, name, *range(30))
-            first.drain_events(timeout=5)
+            first.drain_events(timeout=30)
             leaving.cancel()
             # What was delivered is the leaver's to settle; the rest comes back by itself.
             kept.pop().requeue()
@@ -242,7 +242,7 @@ def test_consumers_that_come_and_go_leave_no_lease_and_no_descriptor(
             send(opened, name, *numbers)
             with Consumer(opened.channel(), [Queue(name)], callbacks=[take], prefetch_count=4):
                 for _ in numbers[: len(numbers) // 2]:
-                    opened.drain_events(timeout=5)
+                    opened.drain_events(timeout=30)
                 # Blocks on the wake token for a moment.
                 with contextlib.suppress(socket.timeout):
                     opened.drain_events(timeout=0.001)

@@ -44,7 +44,7 @@ def receive(connection: Any, queue: Any, number: int, prefetch: int = 1, **optio
 
     with Consumer(connection, [queue], callbacks=[take], prefetch_count=prefetch, **options):
         while len(received) < number:
-            connection.drain_events(timeout=5)
+            connection.drain_events(timeout=30)
     return received
 
 
@@ -65,12 +65,12 @@ def test_prefetch_limits_what_is_taken(connection: Any, queue: Any, inspector: B
     held: list[Any] = []
     with Consumer(connection, [queue], on_message=held.append, prefetch_count=3):
         for _ in range(3):
-            connection.drain_events(timeout=5)
+            connection.drain_events(timeout=30)
         with pytest.raises(socket.timeout):
             connection.drain_events(timeout=0.3)
         assert inspector.stats(queue.name).leased == 3
         held[0].ack()
-        connection.drain_events(timeout=5)
+        connection.drain_events(timeout=30)
     assert [message.payload for message in held] == [0, 1, 2, 3]
     for message in held[1:]:
         message.ack()
@@ -129,7 +129,7 @@ def test_cancelling_gives_back_what_was_not_delivered(connection: Any, queue: An
     send(connection, queue, *range(20))
     seen: list[Any] = []
     with Consumer(connection, [queue], on_message=seen.append, prefetch_count=10):
-        connection.drain_events(timeout=5)
+        connection.drain_events(timeout=30)
     seen[0].ack()
     assert receive(connection, queue, 19, prefetch=5) == list(range(1, 20))
 
@@ -148,7 +148,7 @@ def test_simple_queue(connection: Any) -> None:
     simple = connection.SimpleQueue(f"simple-{uuid4().hex}")
     simple.put({"hello": 1})
     assert simple.qsize() == 1
-    message = simple.get(timeout=5)
+    message = simple.get(timeout=30)
     assert message.payload == {"hello": 1}
     message.ack()
     with pytest.raises(simple.Empty):
@@ -238,7 +238,7 @@ def test_fanout_reaches_everyone_bound_and_nobody_else(cluster: LocalCluster) ->
             producer.publish(number)
         for name, connection in (("one", one), ("two", two)):
             while len(got[name]) < 3:
-                connection.drain_events(timeout=5)
+                connection.drain_events(timeout=30)
         assert got == {"one": [0, 1, 2], "two": [0, 1, 2]}
         for consumer in consumers:
             consumer.cancel()
@@ -254,7 +254,7 @@ def test_a_broadcast_queue_may_be_declared_on_another_channel(connection: Connec
     with Consumer(connection.default_channel, [queue], no_ack=True, on_message=lambda m: got.append(m.payload)):
         producer.publish("after it was consumed")
         while len(got) < 2:
-            connection.drain_events(timeout=5)
+            connection.drain_events(timeout=30)
     assert got == ["after it was bound", "after it was consumed"]
 
 
@@ -289,7 +289,7 @@ def test_a_broadcast_during_a_reconnect_arrives(cluster: LocalCluster) -> None:
                 Consumer(listener, [queue], no_ack=True, on_message=note),
             ):
                 if number:
-                    listener.drain_events(timeout=5)
+                    listener.drain_events(timeout=30)
             producer.publish(number)
     assert got == [0, 1]
 
@@ -359,7 +359,7 @@ def test_whoever_watches_the_clock_hands_it_on_when_it_stops(cluster: LocalClust
                 for connection in (first, second, first):
                     with pytest.raises(socket.timeout):
                         connection.drain_events(timeout=0.3)
-            second.drain_events(timeout=10)
+            second.drain_events(timeout=30)
         assert 0 <= got[0] - due < 1.0
         queue(first.default_channel).delete()
 
@@ -374,7 +374,7 @@ def test_a_consumed_temporary_queue_stays(connection: Any) -> None:
             with pytest.raises(socket.timeout):
                 connection.drain_events(timeout=0.3)
         send(connection, queue, "still here")
-        connection.drain_events(timeout=5)
+        connection.drain_events(timeout=30)
     assert got == ["still here"]
 
 

@@ -56,7 +56,7 @@ def test_a_publish_and_a_result_wait_until_there_is_room(cluster: LocalCluster) 
                 eventually(lambda refused=refused: refused() > 1, "it was refused, and tried again")  # type: ignore[misc]
             thread.join()
     assert [delivery.payload for delivery in take_all(cluster.url, name)] == [b"x"]
-    assert app.AsyncResult(task).get(timeout=10) == 7
+    assert app.AsyncResult(task).get(timeout=60) == 7
     app.close()
 
 

@@ -132,7 +132,7 @@ def test_a_move_that_only_lacks_its_end_stops_nobody(broken: LocalCluster) -> No
         broken.open_slot(slot, target)
         broken.move_keys(slot, target)
         try:
-            traffic.wait_progress(within=20)
+            traffic.wait_progress(within=60)
         finally:
             broken.move_keys(slot, target)
             broken.close_slot(slot, target)
@@ -209,7 +209,7 @@ def test_a_lost_shard_stops_only_its_own_queues(broken: LocalCluster) -> None:
         # Long enough for the consumer to ask the silent shard again and again: its idle timeout is 2 s.
         ends = time.monotonic() + 4
         while time.monotonic() < ends:
-            traffic.wait_progress(50, within=10)
+            traffic.wait_progress(50, within=30)
         for node in (home, replica):
             broken.thaw(node)
         traffic.finish("both nodes of the other queue's shard were frozen").demand()
@@ -270,7 +270,7 @@ def test_a_worker_answers_and_works_after_its_shard_failed_over(
     plan = Plan(broken.url, str(tmp_path), queue, {"idle_timeout": 2.0, "socket_timeout": 2.0})
     app = make_app(plan)
     worker = workers(plan)
-    assert app.control.ping(timeout=5), "the worker does not answer before anything is broken"
+    assert app.control.ping(timeout=30, limit=1), "the worker does not answer before anything is broken"
     sent = range(40)
     for number in sent[:20]:
         app.send_task("slow", (number, 0.05), ignore_result=True)

@@ -274,7 +274,7 @@ with Connection(sys.argv[1], transport_options={"lease": float(sys.argv[3])}) as
     held = []
     with Consumer(connection, [Queue(sys.argv[2])], on_message=held.append, prefetch_count=3):
         while len(held) < 3:
-            connection.drain_events(timeout=10)
+            connection.drain_events(timeout=30)
         print("held", flush=True)
         time.sleep(600)
 """

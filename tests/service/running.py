@@ -62,7 +62,7 @@ class Container:
 
     def ask(self, path: str) -> tuple[int, str]:
         """Status and body of a page of the worker's endpoint."""
-        answer = requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
+        answer = requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=30)
         return answer.status_code, answer.text
 
     def wait_for_answer(self, path: str, status: int, said: str = "", within: float = HEALTHY_SECONDS) -> str:

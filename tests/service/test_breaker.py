@@ -132,7 +132,7 @@ def test_one_probe_of_the_whole_fleet_and_its_success_closes(cluster: LocalClust
         def attempt(number: int) -> bool:
             def probe() -> None:
                 probes.append(number)
-                assert others_refused.wait(20)
+                assert others_refused.wait(60)
 
             begin.wait()
             try:
@@ -297,7 +297,7 @@ def test_tasks_that_meet_an_open_breaker_return_later_with_all_their_retries(
         worker.wait_healthy()
         for _ in range(2):
             with pytest.raises(Exception, match="refused"):
-                app.send_task(task, args=(port,), queue="sync_queue").get(timeout=20)
+                app.send_task(task, args=(port,), queue="sync_queue").get(timeout=60)
         waiting = [app.send_task(task, args=(port,), queue="sync_queue") for _ in range(3)]
         chained = chain(
             app.signature(task, args=(port,), queue="sync_queue"),
@@ -307,7 +307,7 @@ def test_tasks_that_meet_an_open_breaker_return_later_with_all_their_retries(
         with socket.create_server(("127.0.0.1", port)):
             assert [one.get(timeout=30) for one in waiting] == [0, 0, 0]
             assert chained.get(timeout=30)["words"] == 2
-        assert worker.stop(20) == 0
+        assert worker.stop(60) == 0
     log = worker.log.read_text()
     assert f"breaker outside:{port}: open for 1 s, the last call failed with ConnectionRefusedError" in log
     assert f"breaker outside:{port}: closed" in log

@@ -40,13 +40,13 @@ def test_a_worker_serves_every_queue(cluster: LocalCluster, tmp_path: Path, pool
         count = app.signature("service.tasks.data.count_tokens")
         merge = app.signature("service.tasks.workflow.merge_statistics")
         total = chord([count.clone((file,)) for file in files], merge)()
-        assert event.get(timeout=20) == {"valid": False, "kind": "", "reason": "checksum differs"}
-        assert digest.get(timeout=20)["words"] == 2
-        assert probe.get(timeout=20)["cpus"] >= 1
+        assert event.get(timeout=60) == {"valid": False, "kind": "", "reason": "checksum differs"}
+        assert digest.get(timeout=60)["words"] == 2
+        assert probe.get(timeout=60)["cpus"] >= 1
         with pytest.raises(Exception, match="Connection refused"):
-            page.get(timeout=20)
-        assert total.get(timeout=20) == tokens.merge(tokens.count_tokens(Path(file)) for file in files)
-        assert worker.stop(20) == 0
+            page.get(timeout=60)
+        assert total.get(timeout=60) == tokens.merge(tokens.count_tokens(Path(file)) for file in files)
+        assert worker.stop(60) == 0
     assert "one two" not in worker.log.read_text()
     assert cluster.password not in worker.log.read_text()
 
@@ -65,7 +65,7 @@ def test_sigterm_lets_a_running_task_end(cluster: LocalCluster, tmp_path: Path, 
         (tmp_path / "release").touch()
         # Long before the grace is over: nothing runs any more.
         assert worker.process.wait(60) == 0
-    assert running.get(timeout=5) == "ended"
+    assert running.get(timeout=30) == "ended"
 
 
 @pytest.mark.parametrize("pool", ["prefork", "gevent", THREADS, EVENTLET, SOLO])
@@ -103,7 +103,7 @@ def test_the_monitor_publishes_and_stops_at_once(cluster: LocalCluster, tmp_path
             dimensions = {fleet.DIMENSION_STACK: "shop", fleet.DIMENSION_QUEUE: "dead_letter"}
             depth = maximum(url, fleet.METRIC_NAMESPACE, fleet.METRIC_DEPTH, dimensions, "eu-west-1")
             assert depth == 1
-            assert monitor.stop(3) == 0
+            assert monitor.stop(20) == 0
     finally:
         server.stop()
         app.control.purge()

@@ -75,7 +75,7 @@ def producer(own_cluster: LocalCluster) -> Iterator[Celery]:
 def flower(own_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     with page(own_cluster, tmp_path_factory.mktemp("flower")) as shown:
         yield shown
-        assert shown.process.stop(20) == 0
+        assert shown.process.stop(60) == 0
     assert PASSWORD not in shown.process.log.read_text()
     assert own_cluster.password not in shown.process.log.read_text()
 
@@ -128,7 +128,7 @@ def test_a_task_is_followed_and_its_secrets_are_not_shown(
         def followed() -> Any:
             # Workers send events once Flower has asked for them, which may be in the middle of a task.
             task = producer.send_task("service.tasks.default.digest_text", args=(text,), argsrepr=repr((text,)))
-            task.get(timeout=20)
+            task.get(timeout=60)
             heard = flower.json("tasks").get(task.id)
             return heard if heard and heard["name"] else None
 
@@ -144,7 +144,7 @@ def test_a_task_is_followed_and_its_secrets_are_not_shown(
         worker_page = flower.get(f"/flower/worker/{name}").text
         assert name in worker_page
         assert own_cluster.password not in worker_page
-        assert worker.stop(20) == 0
+        assert worker.stop(60) == 0
 
 
 def test_a_result_is_shown_without_its_secrets(flower: Page, producer: Celery) -> None:
@@ -168,7 +168,7 @@ def test_it_starts_shows_and_ends_while_the_cluster_is_away(own_cluster: LocalCl
         assert shown.json("queues/length")["active_queues"]
         said = "no events are heard, trying again"
         eventually(lambda: said in shown.process.log.read_text(), "Flower says that it is deaf")
-        assert shown.process.stop(30) == 0
+        assert shown.process.stop(60) == 0
 
 
 def test_a_queue_that_cannot_be_read_has_no_numbers() -> None:

@@ -106,8 +106,8 @@ def test_a_worker_that_is_busy_with_a_long_task_is_healthy(
         assert worker.healthy()
         assert json.loads(worker.ask("/health/celery")[1])["worker"]["active_tasks"] == 1
         (tmp_path / "release").touch()
-        busy.get(timeout=20)
-        assert worker.stop(20) == 0
+        busy.get(timeout=60)
+        assert worker.stop(60) == 0
 
 
 @pytest.mark.slow
@@ -135,13 +135,13 @@ def test_a_worker_whose_leases_nobody_renews_is_unhealthy(cluster: LocalCluster,
         worker.process.send_signal(sick.END_LEASES)
         worker.wait_for_answer("/health/live", 503, "the lease thread is gone")
         (tmp_path / "release").touch()
-        held.get(timeout=20)
+        held.get(timeout=60)
         inspector = BrokerInspector(url_of(cluster), {"key_prefix": fleet.BROKER_PREFIX})
         eventually(lambda: inspector.stats("data_queue").leased == 0, "the consumer itself acknowledges")
         inspector.close()
         # Killed: its pool processes live on for a moment, and must not hold its port.
         os.kill(worker.process.pid, signal.SIGKILL)
-        worker.process.wait(10)
+        worker.process.wait(60)
         assert not worker.healthy()
 
 
@@ -176,8 +176,8 @@ def test_a_worker_that_leaves_takes_no_work_and_is_not_replaced(cluster: LocalCl
         assert worker.ask("/health/live")[0] == 200
         assert worker.healthy()
         (tmp_path / "release").touch()
-        running.get(timeout=20)
-        assert worker.process.wait(20) == 0
+        running.get(timeout=60)
+        assert worker.process.wait(60) == 0
         assert not worker.healthy()
 
 
@@ -225,7 +225,7 @@ def well(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with container("worker", values, directory) as worker:
         worker.wait_healthy()
         yield worker
-        assert worker.stop(20) == 0
+        assert worker.stop(60) == 0
 
 
 def test_the_report_on_the_fleet_and_the_worker(well: Container) -> None:
@@ -270,7 +270,7 @@ def test_a_port_that_is_taken_ends_the_worker_with_the_reason(cluster: LocalClus
     with socket.create_server(("127.0.0.1", 0)) as taken:
         values = worker_environment(cluster, tmp_path, FLEET_HEALTH_PORT=str(taken.getsockname()[1]))
         with container("worker", values, tmp_path) as worker:
-            assert worker.process.wait(30) != 0
+            assert worker.process.wait(60) != 0
     assert f"FLEET_HEALTH_PORT={values['FLEET_HEALTH_PORT']}: Address already in use" in worker.log.read_text()
 
 

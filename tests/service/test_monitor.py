@@ -157,9 +157,9 @@ def test_it_survives_a_cloudwatch_that_fails_and_stops_when_told() -> None:
     monitor = Monitor("shop", lambda _: State(), cloudwatch, queues=("celery",), period=0.05)
     thread = threading.Thread(target=monitor.run)
     thread.start()
-    assert cloudwatch.published.wait(10)
+    assert cloudwatch.published.wait(60)
     monitor.stopping.set()
-    thread.join(2)
+    thread.join(30)
     assert not thread.is_alive()
 
 

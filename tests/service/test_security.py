@@ -275,7 +275,7 @@ import sys
 from service.celery_app import app
 result = app.send_task("{TASKS}.succeed", (21,), queue="{SIGNED}", task_id=sys.argv[1])
 if sys.argv[2] == "wait":
-    print(result.get(timeout=20), len(app.control.ping(timeout=5, limit=1)))
+    print(result.get(timeout=60), len(app.control.ping(timeout=30, limit=1)))
 """
 
 

@@ -336,7 +336,7 @@ def test_a_cluster_with_a_shard_missing_is_not_ready_until_it_is_back(fresh_clus
 def test_a_worker_without_what_it_needs_ends_with_the_reasons(cluster: LocalCluster, tmp_path: Path) -> None:
     values = environment(cluster, tmp_path, FLEET_WAIT_FOR=f"tcp://127.0.0.1:{free_port()}", FLEET_STARTUP_TIMEOUT="2")
     with container("worker", values, tmp_path) as worker:
-        assert worker.process.wait(30) == EXIT_STARTUP
+        assert worker.process.wait(60) == EXIT_STARTUP
         assert not worker.healthy()
     log = worker.log.read_text()
     assert "was not ready within 2 s: Connection refused" in log
@@ -347,7 +347,7 @@ def test_a_worker_without_what_it_needs_ends_with_the_reasons(cluster: LocalClus
 def test_a_worker_without_its_broker_ends_with_the_reason(tmp_path: Path) -> None:
     values = {"FLEET_REDIS_PORT": "1", "FLEET_STARTUP_TIMEOUT": "1", "TMPDIR": str(tmp_path)}
     with container("worker", {**os.environ, **values}, tmp_path) as worker:
-        assert worker.process.wait(30) == EXIT_STARTUP
+        assert worker.process.wait(60) == EXIT_STARTUP
     assert "no node of the cluster answered" in worker.log.read_text()
 
 
@@ -359,7 +359,7 @@ def test_sigterm_ends_a_worker_that_waits(cluster: LocalCluster, tmp_path: Path)
             assert time.monotonic() < deadline, worker.log.read_text()
             time.sleep(0.05)
         worker.process.send_signal(signal.SIGTERM)
-        assert worker.process.wait(5) == EXIT_SIGTERM
+        assert worker.process.wait(60) == EXIT_SIGTERM
 
 
 def test_purge_at_start_is_off_and_refused_in_prod() -> None:
@@ -380,7 +380,7 @@ def test_purge_at_start_empties_the_workers_queues(cluster: LocalCluster, tmp_pa
     with container("worker", values, tmp_path) as worker:
         worker.wait_healthy()
         purged, other = inspector.stats("data_queue"), inspector.stats("monitoring_queue")
-        assert worker.stop(20) == 0
+        assert worker.stop(60) == 0
     inspector.close()
     app.control.purge()
     assert (before.depth, purged.depth) == (1, 0)

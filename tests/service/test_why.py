@@ -125,7 +125,7 @@ def test_a_held_task_names_its_worker(app: Celery, why: Any, tmp_path: Path) -> 
     [message] = json.loads(why(task, "--json")[0])["messages"]
     answer, status = why(task)
     (tmp_path / "let-go").touch()
-    [[name]] = app.control.ping(timeout=5, limit=1) or []
+    [[name]] = app.control.ping(timeout=30, limit=1) or []
     assert message["holder"] == name
     assert name.startswith(f"{SERVED}-")
     assert before - 2 < message["since"] < time.time() + 2
@@ -196,7 +196,7 @@ def test_an_unknown_task_is_delayed_with_its_returns(app: Celery, why: Any) -> N
 @pytest.mark.usefixtures("worker")
 def test_a_revoked_task_says_so(app: Celery, why: Any) -> None:
     task = str(uuid4())
-    app.control.revoke(task, reply=True, timeout=5, limit=1)
+    app.control.revoke(task, reply=True, timeout=30, limit=1)
     send(app, "succeed", 1, task_id=task)
     eventually(why, task, "result: REVOKED")
 
