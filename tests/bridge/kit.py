@@ -153,3 +153,10 @@ class Fetched:
         self.channel.qos._delivered.clear()
         self.channel.qos._dirty.clear()
         self.channel._disconnect_pools()
+
+
+def grow_older(sides: Sides, seconds: float, count: int | None = None) -> None:
+    """Let the messages that are held, or some of them, have been fetched earlier."""
+    tags: Any = sides.raw.zrange("unacked_index", 0, -1)
+    for tag in tags[:count]:
+        sides.raw.zincrby("unacked_index", -seconds, tag)

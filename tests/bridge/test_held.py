@@ -11,15 +11,8 @@ from kombu import Exchange, Queue
 
 from service.bridge import report
 from service.bridge.mover import RefusedError
-from tests.bridge.kit import Fetched, Sides, fill, numbers_of, send, stock_app
+from tests.bridge.kit import Fetched, Sides, fill, grow_older, numbers_of, send, stock_app
 from tests.rediscluster.faultkit import eventually
-
-
-def grow_older(sides: Sides, seconds: float, count: int | None = None) -> None:
-    """Let the messages that are held, or some of them, have been fetched earlier."""
-    tags: Any = sides.raw.zrange("unacked_index", 0, -1)
-    for tag in tags[:count]:
-        sides.raw.zincrby("unacked_index", -seconds, tag)
 
 
 def test_what_a_dead_worker_held_is_taken_once_its_time_has_passed(sides: Sides) -> None:

@@ -14,7 +14,7 @@ from kombu import Connection, Queue
 
 from service.bridge.mover import Mover
 from service.bridge.old import SupersededError
-from tests.bridge.kit import Fetched, Sides, fill, numbers_of
+from tests.bridge.kit import Fetched, Sides, fill, grow_older, numbers_of
 from tests.rediscluster.faultkit import ROOT, Verdict
 
 
@@ -52,7 +52,7 @@ def drain_until(sides: Sides, instant: str, times: int, **arguments: Any) -> Non
 
 
 #: Seconds; the living consumer holds a message for much less.
-VISIBILITY = 3.0
+VISIBILITY = 300.0
 INSTANTS = ("before take", "after take", "before store", "after store", "before settle", "after settle")
 
 
@@ -163,6 +163,7 @@ def _kills_at_random(sides: Sides, seed: int, kills: int, messages: int) -> None
     """Old producers and workers go on meanwhile, and some messages are held by workers that are dead."""
     fill(sides.old, range(100))
     Fetched(sides.old, 100).die()
+    grow_older(sides, VISIBILITY + 1)
     fill(sides.old, range(100, messages))
     stop = threading.Event()
     published = list(range(messages))

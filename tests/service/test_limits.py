@@ -18,10 +18,10 @@ from tests.service.stopping import FleetWorker, noted, send
 
 #: Each pool gets a queue of its own, so that all are tried at the same time.
 QUEUES = dict(zip(KEPT_LIMITS, (queue.name for queue in fleet.QUEUES), strict=False))
-LIMITS = {"FLEET_SOFT_TIME_LIMIT": "1", "FLEET_TIME_LIMIT": "2", "FLEET_MAX_TASKS_PER_CHILD": "1"}
+LIMITS = {"FLEET_SOFT_TIME_LIMIT": "3", "FLEET_TIME_LIMIT": "6", "FLEET_MAX_TASKS_PER_CHILD": "1"}
 #: The tasks, and for how many seconds two of them run: longer than the limits.
 FIRST, SECOND, WAITING, COMPUTING = range(4)
-LONG = 4.0
+LONG = 12.0
 
 
 @pytest.fixture

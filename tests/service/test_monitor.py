@@ -136,11 +136,11 @@ def test_a_queue_that_does_not_answer_holds_up_no_other() -> None:
     def read(name: str) -> State:
         reads.append(name)
         if name == "celery":
-            answer.wait(10)
+            answer.wait(60)
         return State()
 
     cloudwatch = CloudWatch()
-    monitor = Monitor("shop", read, cloudwatch, queues=("celery", "data_queue"), period=0.2)
+    monitor = Monitor("shop", read, cloudwatch, queues=("celery", "data_queue"), period=4)
     monitor.publish()
     monitor.publish()
     assert [queues_in(data) for _, data in cloudwatch.requests] == [{"data_queue"}, {"data_queue"}]

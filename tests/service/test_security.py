@@ -159,7 +159,8 @@ def test_a_workers_log_shows_no_arguments_whatever_happens(app: Celery, talkativ
     log = talkative.log.read_text()
     assert SECRET not in log
     assert "raise ValueError(f" in log, "the traceback is there, without its values"
-    assert log.count("Received unregistered task") + log.count("offered again") == 1
+    assert "offered again" in log
+    assert "Received unregistered task" not in log
 
 
 def test_pickle_is_a_warning_when_a_worker_starts(app: Celery, talkative: Container, why: Any) -> None:

@@ -74,13 +74,13 @@ def test_a_missing_task_module_is_one_line() -> None:
 @pytest.mark.parametrize("words", [[], ["serve"], ["worker", "--loglevel=INFO"]])
 def test_an_unknown_command_is_explained(words: list[str]) -> None:
     """One line and exit code 2."""
-    done = subprocess.run([sys.executable, "-m", "service", *words], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-m", "service", *words], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (2, "Usage: python -m service {worker|monitor|beat|flower|healthcheck}\n")
 
 
 def check() -> tuple[int, str]:
     """Run the container's health check."""
-    done = subprocess.run([sys.executable, "-m", "service", "healthcheck"], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-m", "service", "healthcheck"], capture_output=True, text=True, timeout=60)
     return done.returncode, done.stderr
 
 
@@ -90,10 +90,11 @@ def test_healthcheck() -> None:
     assert check() == (1, "not started yet: no sign of life\n")
     heartbeat.touch()
     assert check() == (0, "")
-    past = time.time() - heartbeat.STALE - 5
+    past = time.time() - 10_000
     os.utime(heartbeat.path(), (past, past))
-    assert check()[0] == 1
-    assert "no sign of life for 15" in check()[1]
+    code, said = check()
+    assert code == 1
+    assert "no sign of life for 10" in said
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
         Path(heartbeat.path()).write_text(f"{ended.pid} ")
@@ -107,7 +108,7 @@ def test_healthcheck_does_not_pay_for_celery() -> None:
     code = "import sys; sys.argv = ['service', 'healthcheck']\n"
     code += "import runpy\ntry: runpy.run_module('service', run_name='__main__')\nexcept SystemExit: pass\n"
     code += "print(sorted({'celery', 'kombu', 'redis', 'pydantic', 'boto3'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]"
 
 
