@@ -13,8 +13,8 @@ from scripts.localcluster import LocalCluster, LocalClusterError, Node
 
 #: Attempts to catch the worker in the middle of a task.
 ATTEMPTS = 60
-PROMOTION_SECONDS = 30.0
-CATCH_UP_SECONDS = 5.0
+PROMOTION_SECONDS = 90.0
+CATCH_UP_SECONDS = 50.0
 
 
 @dataclass

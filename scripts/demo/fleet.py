@@ -99,6 +99,8 @@ class Fleet:
             if waiting and time.monotonic() > deadline:
                 names = ", ".join(task.child.name for task in waiting)
                 raise DemoError(f"Not healthy after {timeout:.0f} s: {names}; their logs are in {self._directory}.")
+            # Each look starts a process.
+            time.sleep(0.2)
 
     def replace_ended(self) -> list[str]:
         """Start a new task for each that has ended, as ECS does.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import replace
 from typing import Literal
 
@@ -13,6 +15,9 @@ from scripts.localcluster.ports import free_ports
 from scripts.localcluster.running import RunningCluster
 from scripts.localcluster.topology import Member, view
 from scripts.localcluster.waiting import wait_for
+
+#: Seconds after which a node is asked again to become a primary.
+ASK_AGAIN = 6.0
 
 
 class LocalCluster(RunningCluster):
@@ -35,7 +40,7 @@ class LocalCluster(RunningCluster):
         """Let a frozen node go on (SIGCONT)."""
         node.thaw()
 
-    def wait_promoted(self, lost: Node, timeout: float = 30.0) -> Node:
+    def wait_promoted(self, lost: Node, timeout: float = 90.0) -> Node:
         """Wait until a replica has taken over from a primary that was killed or frozen.
 
         Args:
@@ -53,7 +58,7 @@ class LocalCluster(RunningCluster):
         self.wait_until_stable(timeout)
         return self.primary_of_slot(self._served[lost])
 
-    def restart(self, node: Node, timeout: float = 30.0) -> None:
+    def restart(self, node: Node, timeout: float = 90.0) -> None:
         """Start a dead node again with its old files, or end and start a living one.
 
         Args:
@@ -74,7 +79,7 @@ class LocalCluster(RunningCluster):
         wait_for(node.problem, timeout, "The node did not come back")
 
     def failover(
-        self, replica: Node, option: Literal["FORCE", "TAKEOVER"] | None = None, timeout: float = 30.0
+        self, replica: Node, option: Literal["FORCE", "TAKEOVER"] | None = None, timeout: float = 90.0
     ) -> None:
         """Promote a replica by hand and wait until all nodes agree.
 
@@ -88,12 +93,19 @@ class LocalCluster(RunningCluster):
         """
         if replica.role != "replica":
             raise LocalClusterError(f"Port {replica.port} is a primary already.")
-        replica.command("CLUSTER", "FAILOVER", *([option] if option else []))
-        wait_for(
-            lambda: None if replica.role == "primary" else f"port {replica.port} is still a replica",
-            timeout,
-            "The replica was not promoted",
-        )
+        asked = -math.inf
+
+        def problem() -> str | None:
+            nonlocal asked
+            if replica.role == "primary":
+                return None
+            # After 5 s Redis gives it up without a word, also when those who vote have voted just before.
+            if time.monotonic() - asked > ASK_AGAIN:
+                replica.command("CLUSTER", "FAILOVER", *([option] if option else []))
+                asked = time.monotonic()
+            return f"port {replica.port} is still a replica"
+
+        wait_for(problem, timeout, "The replica was not promoted")
         self.wait_until_stable(timeout)
 
     def migrate_slot(self, slot: int, target: Node) -> None:
@@ -154,7 +166,7 @@ class LocalCluster(RunningCluster):
             node.command(*command)
             node.command("ACL", "SAVE")
 
-    def add_node(self, replica_of: Node | None = None, timeout: float = 30.0) -> Node:
+    def add_node(self, replica_of: Node | None = None, timeout: float = 90.0) -> Node:
         """Start one more node and wait until all nodes know it.
 
         Args:

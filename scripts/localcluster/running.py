@@ -26,6 +26,8 @@ from scripts.localcluster.waiting import wait_for
 
 PRIMARIES = 3
 NODES = 6
+#: At ports that were free a moment ago.
+ATTEMPTS = 3
 EVERYTHING = "on ~* &* +@all"
 
 
@@ -150,7 +152,7 @@ class RunningCluster:
         self.directory = (self._kept_directory or Path(tempfile.mkdtemp(prefix="localcluster-"))).resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
-            self._start(self._ports or free_ports(NODES))
+            self._start()
         except LocalClusterError as error:
             self._end_processes()
             raise LocalClusterError(f"{error} The servers' logs are in {self.directory}.") from error
@@ -197,7 +199,7 @@ class RunningCluster:
                 followers.append(node)
         return followers
 
-    def wait_until_stable(self, timeout: float = 30.0) -> None:
+    def wait_until_stable(self, timeout: float = 90.0) -> None:
         """Wait until all responsive nodes agree on a working cluster.
 
         Args:
@@ -208,7 +210,7 @@ class RunningCluster:
         """
         wait_for(lambda: disagreement(self._responsive()), timeout, "The cluster did not become stable")
 
-    def _start(self, ports: Sequence[int]) -> None:
+    def _start(self) -> None:
         directory = self._require_directory()
         certificates = make_certificates(directory) if self._tls else None
         self.ca_file = None if certificates is None else certificates.ca
@@ -222,16 +224,30 @@ class RunningCluster:
             certificates=certificates,
         )
         deadline = time.monotonic() + self._start_timeout
-        for port in ports:
-            self._launch(port)
-        for node in self.nodes:
-            wait_for(node.problem, deadline - time.monotonic(), "The servers did not start")
+        self._start_servers(deadline)
         form(self.nodes, PRIMARIES, deadline - time.monotonic())
         wait_for(
             lambda: disagreement(self.nodes, each_primary_has_replica=True),
             deadline - time.monotonic(),
             "The cluster did not form",
         )
+
+    def _start_servers(self, deadline: float) -> None:
+        for attempts_left in reversed(range(1 if self._ports else ATTEMPTS)):
+            for port in self._ports or free_ports(NODES):
+                self._launch(port)
+            try:
+                for node in self.nodes:
+                    wait_for(node.problem, deadline - time.monotonic(), "The servers did not start")
+                return
+            except LocalClusterError:
+                # A port that was free may have been taken before the server bound it.
+                if not attempts_left or all(node.alive for node in self.nodes):
+                    raise
+            given_up = self.nodes
+            self._end_processes()
+            for node in given_up:
+                shutil.rmtree(node.directory)
 
     def _launch(self, port: int) -> Node:
         node = Node(port, self._require_directory() / f"node-{port}", self.settings)

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from scripts.localcluster import LocalCluster
-from service.fleet import REDIS_ACCESS_STRING
+from tests.conftest import unbroken_cluster
 from tests.deadletters.stage import Stage
 
 
 @pytest.fixture(scope="session")
 def letters_cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(access_string=REDIS_ACCESS_STRING) as started:
+    with unbroken_cluster() as started:
         yield started
 
 

@@ -15,6 +15,7 @@ from scripts.render import Render
 from scripts.render.services import EcsService, redis_access_string, redis_user_name, services
 from service.app import create_app
 from service.settings import Settings
+from tests.conftest import unbroken_cluster
 from tests.image.gate import Gate
 from tests.infra.renders import Renders
 
@@ -56,7 +57,8 @@ def image(engine: Engine, prod: Render) -> Built:
 @pytest.fixture(scope="session")
 def redis(prod: Render) -> Iterator[LocalCluster]:
     """A cluster with TLS and the stack's own user."""
-    with LocalCluster(tls=True, username=redis_user_name(prod), access_string=redis_access_string(prod)) as started:
+    user, rules = redis_user_name(prod), redis_access_string(prod)
+    with unbroken_cluster(tls=True, username=user, access_string=rules) as started:
         yield started
 
 

@@ -194,3 +194,12 @@ def test_topology_of_a_migrating_and_a_failed_node() -> None:
     assert not first.serves(11)
     assert second.primary_id == "aa"
     assert "fail" in second.flags
+
+
+def test_ports_that_somebody_takes_first_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = free_ports(6)
+    choices = iter([chosen, free_ports(6)])
+    monkeypatch.setattr("scripts.localcluster.running.free_ports", lambda _: next(choices))
+    with socket.create_server(("127.0.0.1", chosen[-1])), LocalCluster() as cluster:
+        assert chosen[-1] not in {node.port for node in cluster.nodes}
+        assert len(cluster.nodes) == len(list(cluster.nodes[0].directory.parent.glob("node-*"))) == 6

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from scripts.localcluster import LocalCluster
+from scripts.localcluster import LocalCluster, Node
+from scripts.localcluster.errors import NodeError
 from tests.service.sigv4 import elasticache_token
 
 REGION, KEY, SECRET, SESSION = "eu-central-1", "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "session/+="
@@ -32,14 +33,13 @@ class IamNodes:
 
     def __init__(self, cluster: LocalCluster, group: str) -> None:
         self._cluster, self._group = cluster, group
-        self._known: set[int] = set()
+        self._known: dict[Node, set[int]] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="iam nodes")
 
     def start(self) -> None:
-        # The password with which the cluster was made is worth nothing from now on.
-        self._everywhere("resetpass")
-        self._turn()
+        for node in self._cluster.nodes:
+            self._turn(node)
         self._thread.start()
 
     def stop(self) -> None:
@@ -66,20 +66,23 @@ class IamNodes:
 
     def _run(self) -> None:
         while not self._stopping.wait(1.0):
-            self._turn()
+            for node in self._cluster.nodes:
+                try:
+                    self._turn(node)
+                except NodeError:
+                    # It gets all of them at its next turn.
+                    self._known.pop(node, None)
 
-    def _turn(self) -> None:
+    def _turn(self, node: Node) -> None:
         now = int(time.time())
-        wanted = set(range(now - ACCEPTED, now + AHEAD + 1))
-        rules = [f">{self._token(second)}" for second in sorted(wanted - self._known)]
-        rules += [f"<{self._token(second)}" for second in sorted(self._known - wanted)]
+        wanted, known = set(range(now - ACCEPTED, now + AHEAD + 1)), self._known.get(node, set())
+        # The password with which the cluster was made is worth nothing from now on.
+        rules = [] if known else ["resetpass"]
+        rules += [f">{self._token(second)}" for second in sorted(wanted - known)]
+        rules += [f"<{self._token(second)}" for second in sorted(known - wanted)]
         if rules:
-            self._everywhere(*rules)
-        self._known = wanted
-
-    def _everywhere(self, *rules: str) -> None:
-        for node in self._cluster.nodes:
             node.command("ACL", "SETUSER", self._cluster.username, *rules)
+        self._known[node] = wanted
 
     def _token(self, second: int) -> str:
         return elasticache_token(

@@ -80,6 +80,8 @@ class Container:
         while not self.healthy():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
+            # Each look starts a process.
+            time.sleep(0.2)
 
     def kill(self) -> None:
         """End the process and all that it started, at once."""

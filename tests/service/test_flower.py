@@ -18,7 +18,7 @@ from service import fleet
 from service.flower.queues import Queues
 from service.rediscluster.stats import QueueStats
 from service.settings import EXIT_CONFIG
-from tests.conftest import ClusterFactory
+from tests.conftest import ClusterFactory, unbroken_cluster
 from tests.rediscluster.faultkit import eventually
 from tests.service.running import Container, client, container, environment
 
@@ -60,7 +60,7 @@ def page(cluster: LocalCluster, directory: Path, **variables: str) -> Iterator[P
 @pytest.fixture(scope="module")
 def own_cluster() -> Iterator[LocalCluster]:
     """Flower makes every worker of its cluster send events: others count what theirs send."""
-    with LocalCluster(access_string=fleet.REDIS_ACCESS_STRING) as started:
+    with unbroken_cluster() as started:
         yield started
 
 

@@ -22,6 +22,7 @@ from service.rediscluster import BrokerInspector, QueueStats
 from service.settings import Settings
 from service.startup.waiting import wait_for_everything
 from service.why.facts import gather
+from tests.conftest import unbroken_cluster
 from tests.service import kept_tasks
 from tests.service.running import Container, container, environment
 
@@ -88,8 +89,8 @@ class Stage:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     directory = tmp_path_factory.mktemp("two")
     with (
-        LocalCluster(username="workers", access_string=BROKER_ACCESS_STRING) as broker,
-        LocalCluster(username="results", access_string=RESULT_ACCESS_STRING) as results,
+        unbroken_cluster(username="workers", access_string=BROKER_ACCESS_STRING) as broker,
+        unbroken_cluster(username="results", access_string=RESULT_ACCESS_STRING) as results,
     ):
         settings = Settings(
             redis_host="127.0.0.1",
