@@ -25,8 +25,11 @@ def path() -> str:
 
 def touch(port: int | None = None) -> None:
     """Say that this process is alive, and on which port of 127.0.0.1 it can be asked how it is."""
-    with open(path(), "w") as file:  # noqa: PTH123  pathlib's import takes longer than the check
+    # Beside it first: a check in between would read a file without a word.
+    new = f"{path()}.new"
+    with open(new, "w") as file:  # noqa: PTH123  pathlib's import takes longer than the check
         file.write(f"{os.getpid()} {port or ''}")
+    os.replace(new, path())  # noqa: PTH105
 
 
 def clear() -> None:

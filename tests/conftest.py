@@ -11,12 +11,16 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 from scripts.localcluster import LocalCluster
 from service.fleet import REDIS_ACCESS_STRING
 from tests.infra.renders import Renders
 
 UNBROKEN_NODE_TIMEOUT_MS = 60_000
+# How long an example takes is the machine's business.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 #: Takes LocalCluster's arguments and returns a started cluster that ends with the test.
 ClusterFactory = Callable[..., LocalCluster]
 

@@ -206,6 +206,10 @@ class Ticker(threading.Thread):
                 continue
             self.looped = time.monotonic()
             try:
+                if self._undone(entry):
+                    # This tick would hide it: the queue takes none that is earlier.
+                    self._audit_at = 0.0
+                    return [*left, *(tick for tick, _ in due[place:])]
                 self._publish(entry, tick)
             except Exception as error:  # noqa: BLE001  one entry's mistake must not stop the others
                 if _away(error):
@@ -220,6 +224,11 @@ class Ticker(threading.Thread):
                 self._last[entry.name] = tick
                 _LOG.info("tick of %s to %s", entry.name, self._queue, extra={"task_name": entry.celery.task})
         return left
+
+    def _undone(self, entry: Entry) -> bool:
+        """Whether the queue has lost the last tick that it took from us."""
+        found = self._lanes.last(entry.queue, entry.lane)
+        return found is None or found < self._last[entry.name]
 
 
 def _earliest(*times: int | None) -> int | None:

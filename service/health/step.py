@@ -28,9 +28,9 @@ POOL_LOOK: Final = 2.0
 
 
 class Health(bootsteps.StartStopStep):
-    """Starts when the worker has connected and consumes for the first time, and notes when it no longer does."""
+    """Starts when the worker consumes and is heard for the first time, and notes when it no longer does."""
 
-    requires = ("celery.worker.consumer.tasks:Tasks",)
+    requires = ("celery.worker.consumer.tasks:Tasks", "celery.worker.consumer.control:Control")
     settings: Settings
 
     def __init__(self, consumer: Any, **kwargs: Any) -> None:

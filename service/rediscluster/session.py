@@ -172,11 +172,13 @@ class Session:
             try:
                 settlement = broker.settle(line.queue, self.id, wanted, first, acks, attempt)
             except NoQueueError:
-                if wanted <= 0:
-                    # Deleted or expired: acks must not make it again.
+                ours = self._temporary.get(line.queue)
+                if wanted <= 0 or (ours is None and broker.was_temporary(line.queue)):
+                    # Deleted or expired: neither acks nor a last look must make it again, for ever.
                     line.acks.clear()
+                    line.unanswered = None
                     return Settlement([], 0, None)
-                broker.declare(line.queue)
+                broker.declare(line.queue, None if ours is None else ours.expires_ms)
                 settlement = broker.settle(line.queue, self.id, wanted, first, acks, attempt)
         except BaseException as error:
             # Whatever the server did not refuse may have been executed: a soft time limit can interrupt the wait too.

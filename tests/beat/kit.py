@@ -26,7 +26,7 @@ from tests.service.running import Container, container, environment
 #: Seconds that anything may take on a busy machine before the test gives up.
 PATIENCE = 120.0
 #: Seconds of a lease in these tests.
-LEASE = 5
+LEASE = 10
 EVERY_SECOND = {"task": tick.name, "every": 1}
 MODULES = "service.tasks,tests.beat.seconds"
 

@@ -231,6 +231,17 @@ def test_what_a_failover_undid_is_published_again(monkeypatch: pytest.MonkeyPatc
     assert AUDIT <= 10, "a tick may be late by so much"
 
 
+def test_what_a_failover_undid_is_not_hidden_by_the_next_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.beat.ticker.time.monotonic", lambda: 1.0)
+    lead, queues = Lead(), Queues()
+    one = ticker([every(1)], lead, queues)
+    rounds(one, lead, 6)
+    queues.lanes["celery", "tick:a"] = START + 4 * SECOND
+    queues.published = queues.published[:4]
+    rounds(one, lead, 2)
+    assert queues.dues("a") == list(range(1, 8)), "though it is not yet time to ask again"
+
+
 def test_an_entry_that_cannot_be_published_does_not_stop_the_others() -> None:
     lead, queues = Lead(), Queues()
     queues.refused.add("a")

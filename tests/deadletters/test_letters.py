@@ -412,7 +412,7 @@ def test_the_dead_letter_worker_drains_what_tasks_leave(stage: Stage) -> None:
     assert (letter.task_id, letter.reason, letter.exception) == (sent, "failed", "ValueError('no reason')")
     page = stage.command("show", letter.id)[1]
     assert 'raise ValueError(f"no {secret}")' in page
-    assert stage.dead() == []
+    eventually(lambda: stage.dead() == [], "then it leaves the dead list")
     assert stage.command("replay", letter.id)[0] == 0
     again = eventually(stored, "it fails again, and is another letter")
     assert (again[0].id != letter.id, again[0].task_id) == (True, sent)

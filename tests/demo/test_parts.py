@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from scripts.demo.errors import DemoError
@@ -20,6 +19,7 @@ from scripts.demo.processes import Child, Children
 from scripts.demo.tally import Tally
 from service.routing import Routing
 from service.work.tokens import merge
+from tests.rediscluster.faultkit import eventually
 
 TABLE = (
     Difference("FLEET_REDIS_HOST", "127.0.0.1", ""),
@@ -195,15 +195,13 @@ def test_a_child_that_does_not_obey_is_killed_with_all_it_started(children: Chil
     child = start(children, tmp_path, code, stop_timeout=0.2)
     assert len(child.members()) == 2
     assert children.stop() == [child]
-    psutil.wait_procs([psutil.Process(pid) for pid in child.members()], timeout=30)
-    assert children.left() == set()
+    eventually(lambda: not children.left(), "all of them have ended")
 
 
 def test_what_an_obedient_child_leaves_behind_is_killed(children: Children, tmp_path: Path) -> None:
     start(children, tmp_path, "subprocess.Popen(['sleep', '60'])")
     children.stop()
-    psutil.wait_procs([psutil.Process(pid) for pid in children.left()], timeout=30)
-    assert children.left() == set()
+    eventually(lambda: not children.left(), "it has ended")
 
 
 def test_a_missing_program_is_one_sentence(children: Children, tmp_path: Path) -> None:

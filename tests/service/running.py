@@ -61,9 +61,17 @@ class Container:
         return int(Path(self.variables["TMPDIR"], "celery-fleet-heartbeat").read_text().split()[1])
 
     def ask(self, path: str) -> tuple[int, str]:
-        """Status and body of a page of the worker's endpoint."""
-        answer = requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=30)
-        return answer.status_code, answer.text
+        """Status and body of a page of the worker's endpoint, which sends away whom a busy machine makes slow."""
+        deadline = time.monotonic() + HEALTHY_SECONDS
+        while True:
+            try:
+                answer = requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=30)
+            except requests.ConnectionError:
+                assert self.process.poll() is None, f"it ended ({self.process.returncode})\n{self.log.read_text()}"
+                assert time.monotonic() < deadline, "the endpoint takes no connection"
+                time.sleep(0.1)
+            else:
+                return answer.status_code, answer.text
 
     def wait_for_answer(self, path: str, status: int, said: str = "", within: float = HEALTHY_SECONDS) -> str:
         """Ask until a page has this status and says this; its body."""

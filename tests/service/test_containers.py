@@ -15,6 +15,7 @@ from service import fleet
 from service.rediscluster import BrokerInspector
 from service.steps import EXIT_COLD
 from service.work import tokens
+from tests.rediscluster.faultkit import eventually
 from tests.service.running import client, container, environment, wait_for_file
 
 HELD = "tests.service.held_task"
@@ -101,8 +102,8 @@ def test_the_monitor_publishes_and_stops_at_once(cluster: LocalCluster, tmp_path
         with container("monitor", values, tmp_path) as monitor:
             monitor.wait_healthy()
             dimensions = {fleet.DIMENSION_STACK: "shop", fleet.DIMENSION_QUEUE: "dead_letter"}
-            depth = maximum(url, fleet.METRIC_NAMESPACE, fleet.METRIC_DEPTH, dimensions, "eu-west-1")
-            assert depth == 1
+            metric = (url, fleet.METRIC_NAMESPACE, fleet.METRIC_DEPTH, dimensions, "eu-west-1")
+            eventually(lambda: maximum(*metric) == 1, "the depth is published")
             assert monitor.stop(20) == 0
     finally:
         server.stop()

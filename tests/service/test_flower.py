@@ -34,7 +34,7 @@ class Page:
         self._root = f"http://127.0.0.1:{port}"
 
     def get(self, path: str, login: tuple[str, str] | None = LOGIN) -> requests.Response:
-        return requests.get(f"{self._root}{path}", auth=login, timeout=20)
+        return requests.get(f"{self._root}{path}", auth=login, timeout=60)
 
     def json(self, path: str) -> Any:
         answer = self.get(f"/flower/api/{path}")
@@ -42,7 +42,7 @@ class Page:
         return answer.json()
 
     def post(self, path: str) -> requests.Response:
-        return requests.post(f"{self._root}/flower/api/{path}", auth=LOGIN, timeout=20)
+        return requests.post(f"{self._root}/flower/api/{path}", auth=LOGIN, timeout=60)
 
 
 @contextmanager
@@ -202,7 +202,7 @@ def test_it_hears_of_tasks_again_after_a_failover(fresh_cluster: ClusterFactory,
 
             def followed() -> bool:
                 task = app.send_task("service.tasks.default.digest_text", args=("one",))
-                task.get(timeout=30)
+                task.get(timeout=60)
                 return task.id in shown.json("tasks")
 
             eventually(followed, "Flower hears of tasks", within=60)

@@ -45,7 +45,7 @@ def tokens(fresh_cluster: ClusterFactory, monkeypatch: pytest.MonkeyPatch) -> It
         yield cluster, nodes
 
 
-def settings_of(cluster: LocalCluster, group: str = GROUP) -> Settings:
+def settings_of(cluster: LocalCluster, group: str = GROUP, startup_timeout: int = 60) -> Settings:
     return Settings(
         redis_host="127.0.0.1",
         redis_port=cluster.primaries[0].port,
@@ -54,7 +54,7 @@ def settings_of(cluster: LocalCluster, group: str = GROUP) -> Settings:
         redis_auth="iam",
         redis_username=USER,
         redis_group=group,
-        startup_timeout=5,
+        startup_timeout=startup_timeout,
     )
 
 
@@ -149,5 +149,5 @@ def test_start_up_waits_for_iam_and_says_why(tokens: tuple[LocalCluster, IamNode
     cluster, _ = tokens
     wait_for_everything(settings_of(cluster))
     # Signed for another group, as a role is that may not connect: the permission may still be on its way.
-    with pytest.raises(StartupError, match=r"not ready within 5 s: .*refused the credentials"):
-        wait_for_everything(settings_of(cluster, group="other"))
+    with pytest.raises(StartupError, match=r"not ready within 10 s: .*refused the credentials"):
+        wait_for_everything(settings_of(cluster, group="other", startup_timeout=10))

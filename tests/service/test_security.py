@@ -57,7 +57,7 @@ def why(app: Celery, cluster: LocalCluster) -> Callable[[str, str], str]:
     """Ask about a task until something is said of it."""
 
     def ask(task_id: str, said: str) -> str:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             answer = "\n".join(lines(gather(app, settings(cluster), task_id)))
             if said in answer:

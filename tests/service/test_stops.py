@@ -92,7 +92,9 @@ def test_a_stop_under_load(
     for number in SENT:
         gate = "never" if number == ENDLESS else "in-time"
         send(app, plan, *(("wait_for", number, gate) if number < slots else ("record", number)))
-    worker = workers(plan, cluster, pool, **told.variables)
+    # Longer than children need to note that they are cut; threads cannot be, and are waited for so long.
+    cold = {"COLD_SECONDS": "60"} if pool == "prefork" else {}
+    worker = workers(plan, cluster, pool, **{**cold, **told.variables})
     assert isinstance(worker, FleetWorker)
     running = set(range(slots))
     eventually(lambda: worker.began() == running, "every slot of the pool has its task")

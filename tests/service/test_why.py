@@ -69,7 +69,7 @@ def why(
     return ask
 
 
-def eventually(ask: Any, task_id: str, said: str, within: float = 20.0) -> str:
+def eventually(ask: Any, task_id: str, said: str, within: float = 60.0) -> str:
     deadline = time.monotonic() + within
     while said not in (answer := ask(task_id)[0]):
         assert time.monotonic() < deadline, f"{said!r} is not said: {answer}"
