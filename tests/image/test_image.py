@@ -124,7 +124,7 @@ def test_a_worker_serves_over_tls_and_ends_with_nothing_lost(
 ) -> None:
     service = service_of(prod, queue)
     slots = int(service.environment["FLEET_CONCURRENCY"])
-    (port, next_port) = (free_port(), free_port())
+    port = free_port()
     inspector = BrokerInspector(app.conf.broker_url, app.conf.broker_transport_options)
     with worker(engine, redis, image, service, port) as first:
         seconds = first.wait_ready(port, PATIENCE)
@@ -156,6 +156,7 @@ def test_a_worker_serves_over_tls_and_ends_with_nothing_lost(
     assert (done + stats.depth, stats.leased) == (len(sent), 0)
     say(f"{queue}: ended {ended.seconds:.1f} s after SIGTERM, {done} tasks finished, {stats.depth} returned")
 
+    next_port = free_port()
     with worker(engine, redis, image, service, next_port) as second:
         second.wait_ready(next_port, PATIENCE)
         assert [result.get(timeout=PATIENCE)["status"] for result in sent] == [200] * len(sent)

@@ -28,7 +28,8 @@ def queue(connection: Connection) -> Queue:
 
 
 def keys_of(queue: Queue) -> QueueKeys:
-    keys: QueueKeys = queue.channel.broker.keys(queue.name)
+    channel: Any = queue.channel
+    keys: QueueKeys = channel.broker.keys(queue.name)
     return keys
 
 

@@ -162,7 +162,7 @@ def test_a_full_cluster_of_results_stops_no_task_and_loses_their_results(stage: 
         # Each process waits for room once, and then offers each result once.
         eventually(lambda: stage.ran() == sorted([*before, *numbers]), "all have run, once each")
         eventually(lambda: (stage.queue().depth, stage.queue().leased) == (0, 0), "all are acknowledged")
-        assert stage.worker.healthy()
+        eventually(stage.worker.healthy, "the container's check passes")
     assert stage.queue().dead == 0
     log = stage.worker.log.read_text()
     for result in sent.values():
@@ -182,7 +182,7 @@ def test_a_part_of_a_chord_that_cannot_be_counted_is_dead(stage: Stage) -> None:
     with full(stage.results):
         (held / "let-go").touch()
         eventually(lambda: stage.queue().dead == 2, "both are dead")
-        assert stage.worker.healthy()
+        eventually(stage.worker.healthy, "the container's check passes")
         impatient = create_app(stage.settings)
         impatient.conf.result_backend_transport_options["retry_deadline"] = 1
         with pytest.raises(exceptions.OutOfMemoryError):
