@@ -201,7 +201,7 @@ def test_a_durable_publish_waits_for_replicas(cluster: LocalCluster) -> None:
     options = {"durable_replicas": 2, "retry_deadline": 2.5}
     with Connection(cluster.url, transport_options=options) as connection:
         queue = Queue(name)(connection.default_channel)
-        with pytest.raises(ClusterUnavailableError, match="[01] of 2 replicas confirmed"):
+        with pytest.raises(ClusterUnavailableError, match=r"[01] of 2 replicas confirmed"):
             send(connection, queue, "unknown")
         declared: Any = queue.queue_declare(passive=True)
         assert declared.message_count == 1
