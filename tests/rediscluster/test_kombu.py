@@ -370,8 +370,8 @@ def test_whoever_watches_the_clock_hands_it_on_when_it_stops(cluster: LocalClust
                     with pytest.raises(socket.timeout):
                         connection.drain_events(timeout=0.3)
                 due = time.time() + 1.5
-                broker = first.default_channel.broker
-                come_due(broker, broker.keys(name), due)
+                channel: Any = first.default_channel
+                come_due(channel.broker, channel.broker.keys(name), due)
             second.drain_events(timeout=60)
         assert got[0] >= due
         queue(first.default_channel).delete()
