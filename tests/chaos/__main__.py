@@ -20,6 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="repeats the faults of an earlier run (default: a new one)")
     parser.add_argument("--seconds", type=float, default=600, help="how long faults are begun (default: %(default)g)")
+    parser.add_argument("--round", action="store_true", help="however long it takes, every fault happens once")
     parser.add_argument("--seeds", choices=("one", "all"), help="nodes that clients are told of (default: drawn)")
     parser.add_argument("--only", nargs="+", choices=[kind.name for kind in Kind], metavar="KIND", help="these faults")
     parser.add_argument("--keep", metavar="DIRECTORY", help="an empty directory for the ledger and all logs")
@@ -36,12 +37,22 @@ def main() -> int:
 
     seeds = options.seeds or random.Random(f"seeds {seed}").choice(("one", "all"))
     only = f" --only {' '.join(options.only)}" if options.only else ""
-    print(f"python -m tests.chaos --seed {seed} --seconds {options.seconds:g} --seeds {seeds}{only}", flush=True)
+    whole = " --round" if options.round else ""
+    print(f"python -m tests.chaos --seed {seed} --seconds {options.seconds:g} --seeds {seeds}{only}{whole}", flush=True)
     kinds = {Kind[name] for name in options.only or Kind.__members__}
     if missing and kinds & NETWORK_KINDS:
         print(f"left out: {', '.join(sorted(NETWORK_KINDS))}: no network of their own ({missing})", flush=True)
         kinds -= NETWORK_KINDS
-    outcome = run(seed, options.seconds, kinds, own_network, say, one_seed=seeds == "one", directory=options.keep)
+    outcome = run(
+        seed,
+        options.seconds,
+        kinds,
+        own_network,
+        say,
+        one_seed=seeds == "one",
+        whole_round=options.round,
+        directory=options.keep,
+    )
     for line in outcome.details(started):
         print(line, file=sys.stderr)
     print(f"\n{outcome.table()}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from dataclasses import replace
 from functools import cache
@@ -17,6 +18,8 @@ from tests.chaos.credentials import FileCredentials
 from tests.rediscluster import faultapp
 from tests.rediscluster.faultapp import Plan
 
+#: Seconds between two looks at the clock by which a worker finds out that it stood still.
+LOOK_EVERY = 0.2
 #: The environment variable through which a worker learns its plan.
 PLAN = "CHAOS_PLAN"
 
@@ -85,10 +88,26 @@ def confirm(token: str, number: int, paid: int) -> None:
     note("done", number)
 
 
+def watch_for_stalls() -> None:
+    """Note when this process stood still for so long that it may have missed the renewal of its leases."""
+    threshold = my_plan().options["lease"] / 3
+    while True:
+        slept_at = time.monotonic()
+        time.sleep(LOOK_EVERY)
+        stood_still = time.monotonic() - slept_at - LOOK_EVERY
+        if stood_still > threshold:
+            note("stalled", round(stood_still * 1000))
+
+
+def _ready(**_: object) -> None:
+    threading.Thread(target=watch_for_stalls, daemon=True).start()
+    note("ready", 0)
+
+
 #: The main process of the worker: this module is imported before the pool forks.
 WORKER = os.getpid()
 
 worker_app: Any = None
 if PLAN in os.environ:
     worker_app = make_app(my_plan())
-    signals.worker_ready.connect(lambda **_: note("ready", 0), weak=False)
+    signals.worker_ready.connect(_ready)

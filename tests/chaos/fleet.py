@@ -17,7 +17,7 @@ from scripts.localcluster.node import die_with_parent
 from tests.chaos import app
 from tests.chaos.ledger import Reader
 from tests.rediscluster.faultapp import Plan
-from tests.rediscluster.faultkit import ROOT, Worker, eventually
+from tests.rediscluster.faultkit import ROOT, START, Worker, eventually
 
 #: Pool processes of a worker.
 CHILDREN = 3
@@ -52,7 +52,7 @@ class ChaosWorker(Worker):
             assert self.process.poll() is None, f"the worker ended at once:\n{self.log.read_text()[-4000:]}"
             return self.pid in self.reader.read().ready
 
-        eventually(ready, f"worker {self.pid} is ready, see {self.log}")
+        eventually(ready, f"worker {self.pid} is ready, see {self.log}", START)
         return self
 
     def children(self) -> list[int]:

@@ -8,15 +8,17 @@ from itertools import pairwise
 from math import inf
 from statistics import median
 
-from tests.chaos.ledger import Record, Run
+from tests.chaos.ledger import Record, Run, Stall
 from tests.chaos.plan import PRIMARY_KINDS, Kind, Step
 
 #: Why a task that was published with an unknown outcome, and then again, may run twice.
 REPEATED = "published twice"
 #: Why the body of a chord, or a callback, may run twice.
 HEADER = "what it follows ran twice"
+#: Why what a worker held may run twice that the machine let stand still.
+STALLED = "a worker stood still by itself"
 #: Seconds around the request to stop in which a pool process may have taken a task that its worker was not told of.
-TAKEN_AT_THE_END = 0.25
+TAKEN_AT_THE_END = 2.0
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,16 @@ def explains(strike: Strike, earlier: Run, later: Run, queue: str, lease: float)
             return False
 
 
+def robs(stall: Stall, earlier: Run, later: Run, lease: float) -> bool:
+    """Whether a worker that stood still held the message of two runs meanwhile, and may have lost it to another one."""
+    # What it took before and began after it woke, it held.
+    until = stall.ended + lease
+    if earlier.worker == stall.worker and later.began >= stall.began:
+        # Shorter stalls before this one are not noted.
+        return earlier.began <= until and (earlier.done is None or earlier.done >= stall.began - lease / 3)
+    return later.worker == stall.worker and stall.began <= earlier.began and later.began <= until
+
+
 def undoes(strike: Strike, run: Run, queue: str) -> bool:
     """Whether a primary that was lost may have taken along what a run left in the cluster."""
     lost = strike.step.kind in PRIMARY_KINDS and queue in strike.queues
@@ -166,7 +178,7 @@ def judge(sent: Collection[Sent], record: Record, strikes: Sequence[Strike], lea
         runs = record.runs[number]
         if len(runs) > 1:
             (result.twice if sum(run.done is not None for run in runs) > 1 else result.again).append(number)
-            result.causes[number] = _cause(known[number], runs, strikes, lease, result.causes)
+            result.causes[number] = _cause(known[number], runs, strikes, record.stalls, lease, result.causes)
     once = [task for task in known.values() if task.once and task.number in record.tokens]
     result.once = len(once)
     for task in once:
@@ -177,12 +189,21 @@ def judge(sent: Collection[Sent], record: Record, strikes: Sequence[Strike], lea
     return result
 
 
-def _cause(task: Sent, runs: Iterable[Run], strikes: Sequence[Strike], lease: float, causes: Mapping[int, str]) -> str:
+def _cause(
+    task: Sent,
+    runs: Iterable[Run],
+    strikes: Sequence[Strike],
+    stalls: Sequence[Stall],
+    lease: float,
+    causes: Mapping[int, str],
+) -> str:
     if task.repeated:
         return REPEATED
     found: dict[str, None] = {}
     for earlier, later in pairwise(sorted(runs, key=lambda run: run.began)):
         reasons = [s.step.kind.value for s in strikes if explains(s, earlier, later, task.queue, lease)]
+        if not reasons and any(robs(stall, earlier, later, lease) for stall in stalls):
+            reasons = [STALLED]
         if not reasons and any(causes.get(part) for part in task.parts):
             reasons = [HEADER]
         if not reasons:

@@ -50,6 +50,14 @@ class Run:
         return self.began if self.done is None else self.done
 
 
+class Stall(NamedTuple):
+    """A time in which a worker's main process stood still by itself."""
+
+    worker: int
+    began: float
+    ended: float
+
+
 @dataclass
 class Record:
     """What the ledger says so far, for the judge."""
@@ -60,6 +68,7 @@ class Record:
     done: dict[int, float] = field(default_factory=dict)
     #: What the tasks with `once` are known to have returned.
     tokens: dict[int, set[str]] = field(default_factory=dict)
+    stalls: list[Stall] = field(default_factory=list)
 
     def add(self, lines: Iterable[Line]) -> None:
         """Take lines in, in the order of the file."""
@@ -67,6 +76,9 @@ class Record:
             match line.event:
                 case "ready":
                     self.ready.add(line.worker)
+                case "stalled":
+                    # Its number is for how many milliseconds.
+                    self.stalls.append(Stall(line.worker, line.at - line.number / 1000, line.at))
                 case "began":
                     run = Run(line.number, line.worker, line.process, line.at)
                     self.runs.setdefault(line.number, []).append(run)

@@ -34,12 +34,14 @@ WORKERS = 2
 PREFIX = "broker:"
 #: Seconds.
 LEASE = 6.0
-#: Milliseconds until a silent node counts as failed: as short as a busy machine allows.
-NODE_TIMEOUT_MS = 1_500
+#: Milliseconds until a silent node counts as failed: a busy machine lets one stand still for seconds.
+NODE_TIMEOUT_MS = 5_000
 #: Seconds within which all work must be done at the end.
 END_DEADLINE = 90.0
 #: Seconds after which the temporary queues of workers that were killed must be gone.
 KEYS_DEADLINE = 40.0
+#: Seconds after which nothing else may be left of the fleet.
+LEFT_DEADLINE = 30.0
 
 OPTIONS = {"lease": LEASE, "idle_timeout": 2.0, "socket_timeout": 2.0, "key_prefix": PREFIX, "client_name": "chaos"}
 CONF = {
@@ -81,6 +83,7 @@ def run(
     say: Say,
     *,
     one_seed: bool,
+    whole_round: bool = False,
     directory: str | None = None,
 ) -> Outcome:
     """Let faults happen for some seconds, then judge.
@@ -92,6 +95,7 @@ def run(
         network: Where packets can be dropped; needed by some kinds.
         say: Told what happens.
         one_seed: Whether clients are told of one node instead of all.
+        whole_round: Whether every kind happens at least once, however long that takes.
         directory: Where to keep the ledger and all logs; None removes them.
     """
     with contextlib.ExitStack() as stack:
@@ -118,7 +122,7 @@ def run(
         traffic = Traffic(app, QUEUES, seed, as_group=network is not None)
         stack.callback(traffic.stop, 0)
         scene = Scene(World(cluster, fleet, traffic, reader, QUEUES, PREFIX, LEASE, provider, network), say)
-        scene.strike(seed, seconds, kinds)
+        scene.strike(seed, seconds, kinds, len(Kind) if whole_round else 0)
         return scene.end(lambda: _close(app))
 
 
@@ -144,14 +148,17 @@ class Scene:
         self._strikes: list[Strike] = []
         self._problems: list[str] = []
 
-    def strike(self, seed: int, seconds: float, kinds: Collection[Kind]) -> None:
-        """Let one fault happen after the other, until the time is up or something does not flow any more."""
+    def strike(self, seed: int, seconds: float, kinds: Collection[Kind], least: int) -> None:
+        """Let one fault happen after the other, until the time is up or something does not flow any more.
+
+        The first `least` of the plan happen whatever the time is.
+        """
         ends = time.monotonic() + seconds
         steps = schedule(seed, workers=WORKERS, children=CHILDREN, queues=len(QUEUES))
         with self._noting_failures():
             self._world.wait_flowing(time.monotonic())
             for number, step in enumerate(steps, 1):
-                if time.monotonic() >= ends:
+                if time.monotonic() >= ends and number > least:
                     break
                 if step.kind not in kinds:
                     continue
@@ -175,13 +182,13 @@ class Scene:
         numbers = {task.number for task in sent}
         leaks.wait_gone(lambda: sorted(map(str, numbers - world.reader.read().done.keys())), END_DEADLINE)
         with self._noting_failures(), contextlib.closing(BrokerInspector(world.cluster.url, OPTIONS)) as inspector:
-            self._problems += leaks.wait_gone(lambda: leaks.in_queues(inspector, QUEUES), 2 * LEASE)
+            self._problems += leaks.wait_gone(lambda: leaks.in_queues(inspector, QUEUES), LEFT_DEADLINE)
             self._problems += world.fleet.stop()
-            self._problems += leaks.wait_gone(lambda: leaks.processes(world.fleet), LEASE)
+            self._problems += leaks.wait_gone(lambda: leaks.processes(world.fleet), LEFT_DEADLINE)
             self._problems += self._left("key", lambda: leaks.keys(world.cluster, QUEUES, PREFIX), KEYS_DEADLINE)
         close()
         with self._noting_failures():
-            self._problems += self._left("connection", lambda: leaks.clients(world.cluster), LEASE)
+            self._problems += self._left("connection", lambda: leaks.clients(world.cluster), LEFT_DEADLINE)
         record = world.reader.read()
         for made in self._strikes:
             made.flowing = seconds_until_flowing(made, sent, record, QUEUES)

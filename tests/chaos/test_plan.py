@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.faults import WAYS
-from tests.chaos.judge import HEADER, REPEATED, Sent, Strike, judge, seconds_until_flowing, table
+from tests.chaos.judge import (
+    HEADER,
+    REPEATED,
+    STALLED,
+    TAKEN_AT_THE_END,
+    Sent,
+    Strike,
+    judge,
+    seconds_until_flowing,
+    table,
+)
 from tests.chaos.ledger import Line, Reader, Record, write
 from tests.chaos.plan import Kind, Step, schedule
 
@@ -106,7 +116,11 @@ def test_what_was_sent_and_not_done_is_lost_and_the_reverse_is_strange() -> None
         # A worker that was told to stop just when its process took the task.
         (strike(Kind.STOP_WORKER, stopped={5: 10.0}), [(1, 5, 10.01, 10.02), (1, 6, 10.2, 10.3)], True),
         (strike(Kind.ROLLING_RESTART, stopped={5: 10.0}), [(1, 5, 9.99, 10.02), (1, 6, 10.2, 10.3)], True),
-        (strike(Kind.ROLLING_RESTART, stopped={5: 10.0}), [(1, 5, 9.5, 10.02), (1, 6, 10.2, 10.3)], False),
+        (
+            strike(Kind.ROLLING_RESTART, stopped={5: 10.0}),
+            [(1, 5, 9.9 - TAKEN_AT_THE_END, 10.02), (1, 6, 10.2, 10.3)],
+            False,
+        ),
         (strike(Kind.ROLLING_RESTART, stopped={6: 10.0}), [(1, 5, 9.99, 10.02), (1, 6, 10.2, 10.3)], False),
         # A worker that was cut off, and only from the node of this queue.
         (on_both(Kind.CUT_OFF), [(1, 5, 9.9, 10.0), (1, 6, 16.1, 16.2)], True),
@@ -134,6 +148,32 @@ def test_only_a_fault_that_hit_this_very_run_explains_another(
     result = judge([Sent(1, "q", 0)], record(*runs), [hit], LEASE)
     assert result.causes == {1: hit.step.kind.value if explained else ""}
     assert bool(result.problems()) is not explained
+
+
+@pytest.mark.parametrize(
+    ("runs", "explained"),
+    [
+        # Done before the ack could be sent, or still at it; taken before and begun when it woke.
+        ([(1, 5, 9.0, 9.9), (1, 6, 14.0, 14.1)], True),
+        ([(1, 5, 12.0, 12.1), (1, 6, 14.0, 14.1)], True),
+        ([(1, 5, 1.0, None), (1, 6, 14.0, 14.1)], True),
+        ([(1, 6, 14.0, 14.1), (1, 5, 15.5, 15.6)], True),
+        # The other one stood still; it was done with it long before; others had it both times.
+        ([(1, 6, 9.0, 9.9), (1, 7, 14.0, 14.1)], False),
+        ([(1, 5, 7.0, 7.1), (1, 6, 14.0, 14.1)], False),
+        ([(1, 6, 9.0, 9.9), (1, 5, 14.0, 14.1)], False),
+        # It ran twice before it stood still, or only long after.
+        ([(1, 5, 9.0, 9.1), (1, 6, 9.2, 9.3)], False),
+        ([(1, 5, 22.0, 22.1), (1, 6, 23.0, 23.1)], False),
+        ([(1, 6, 14.0, 14.1), (1, 5, 22.0, 22.1)], False),
+    ],
+)
+def test_a_worker_that_stood_still_explains_what_it_held_meanwhile(
+    runs: list[tuple[int, int, float, float | None]], explained: bool
+) -> None:
+    made = record(*runs)
+    made.add([Line("stalled", 5000, 5, 5, 15.0)])
+    assert judge([Sent(1, "q", 0)], made, [], LEASE).causes == {1: STALLED if explained else ""}
 
 
 def test_each_further_run_needs_its_own_cause() -> None:

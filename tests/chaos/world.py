@@ -18,7 +18,7 @@ from tests.chaos.traffic import Traffic
 from tests.rediscluster.faultkit import eventually
 
 #: Tasks of each queue that must be done before it counts as flowing, and seconds within which they must.
-FLOWING, FLOW_DEADLINE = 3, 45.0
+FLOWING, FLOW_DEADLINE = 3, 60.0
 
 
 @dataclass

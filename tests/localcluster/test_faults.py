@@ -8,6 +8,7 @@ from redis.exceptions import TryAgainError
 
 from scripts.localcluster import LocalCluster, LocalClusterError
 from tests.conftest import ClusterFactory
+from tests.rediscluster.faultkit import eventually
 
 KEY = "broker:{queue}:ready"
 SLOT = key_slot(b"queue")
@@ -58,7 +59,7 @@ def test_half_moved_slot(shaken: LocalCluster) -> None:
 
 
 def test_nodes_come_and_go(shaken: LocalCluster) -> None:
-    primary = shaken.nodes[1]
+    primary = shaken.primaries[1]
     node = shaken.add_node(replica_of=primary)
     assert len(shaken.replicas_of(primary)) == 2
     with pytest.raises(LocalClusterError, match="still serves slots"):
@@ -74,11 +75,14 @@ def test_killed_primary_returns_only_after_its_replica_took_over(fresh_cluster: 
     primary = cluster.primary_for(KEY)
     (replica,) = cluster.replicas_of(primary)
     primary.admin.set(KEY, "1")
-    primary.admin.wait(1, 1_000)
+    eventually(lambda: primary.admin.wait(1, 1_000) == 1, "the replica has the key")
+    # Not before it was asked, however long that takes.
+    replica.admin.config_set("cluster-replica-no-failover", "yes")
     cluster.kill(primary)
     with pytest.raises(LocalClusterError, match="would come back empty"):
         cluster.restart(primary)
     assert not primary.alive
+    replica.admin.config_set("cluster-replica-no-failover", "no")
     assert cluster.wait_promoted(primary) is replica
     cluster.restart(primary)
     cluster.wait_until_stable()

@@ -133,7 +133,7 @@ def test_server_that_refuses_its_configuration_is_reported_and_nothing_stays(tmp
 
 def test_cluster_that_does_not_form_is_reported_and_nothing_stays(tmp_path: Path) -> None:
     cluster = LocalCluster(start_timeout=0.5, directory=tmp_path)
-    with pytest.raises(LocalClusterError, match=rf"did not .* within .* s: .*port .* logs are in {tmp_path}"):
+    with pytest.raises(LocalClusterError, match=rf"did not .* within .* s: .*[Pp]ort .* logs are in {tmp_path}"):
         cluster.start()
     assert not cluster.nodes
 

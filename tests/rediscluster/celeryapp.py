@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task
@@ -65,6 +66,13 @@ def nested(self: Task[Any, Any], numbers: list[int]) -> Any:
 @app.task
 def stamp() -> float:
     return time.time()
+
+
+@app.task
+def until_there(path: str) -> None:
+    """End when a file exists."""
+    while not Path(path).exists():
+        time.sleep(0.02)
 
 
 @app.task

@@ -22,6 +22,7 @@ from kombu import Connection, Consumer, Producer, Queue
 
 from scripts.localcluster import LocalCluster, Node
 from service.rediscluster.broker import Broker, Delivery
+from service.rediscluster.keys import QueueKeys
 from service.rediscluster.options import parse
 from tests.rediscluster import faultapp
 from tests.rediscluster.faultapp import Plan
@@ -116,8 +117,10 @@ class Worker:
         self, plan: Plan, pool: str = "prefork", concurrency: int = 2, *, mingle: bool = False, **environment: str
     ) -> None:
         """Start it; without mingle it is ready a second earlier."""
+        #: As the names of its leases tell.
+        self.name = f"{time.monotonic_ns()}@fault"
         command = ["celery", "-A", f"{faultapp.__name__}:worker_app", "worker"]
-        command += ["-P", pool, "-c", str(concurrency), "-l", "INFO", "-n", f"{time.monotonic_ns()}@fault"]
+        command += ["-P", pool, "-c", str(concurrency), "-l", "INFO", "-n", self.name]
         if not mingle:
             command.append("--without-mingle")
         self._start(plan, command, os.environ | environment)
@@ -228,6 +231,23 @@ def waiting(url: str, queue: str, **options: Any) -> list[Delivery]:
         taken = broker.settle(keys, uuid4().hex, 10_000, 1).deliveries
         broker.release(keys, [delivery.ack.lease for delivery in taken], lost=False)
         return taken
+
+
+def come_due(broker: Broker, keys: QueueKeys, at: float = 0.001) -> None:
+    """Let everything that is delayed become due at a moment, long ago by default."""
+    call = broker.cluster.call
+    for member in filter(None, call(keys.delayed, "ZRANGE", keys.delayed, 0, -1)):
+        call(keys.delayed, "ZADD", keys.delayed, "XX", int(at * 1000), member)
+
+
+def end_leases(broker: Broker, keys: QueueKeys, of: str = "") -> None:
+    """Let the leases of all, or of one worker, have ended long ago."""
+    call = broker.cluster.call
+    # Where nobody has looked for long, every lease is protected for as long as one.
+    call(keys.meta, "HSET", keys.meta, "seen", int(time.time() * 1000), "quiet_until", 0)
+    for lease in filter(None, call(keys.leases, "ZRANGE", keys.leases, 0, -1)):
+        if f"@{of}:" in lease.decode() or not of:
+            call(keys.leases, "ZADD", keys.leases, "XX", 1, lease)
 
 
 class Traffic:
@@ -346,7 +366,7 @@ def wait_replicated(cluster: LocalCluster, primary: Node) -> None:
             for replica in cluster.replicas_of(primary)
         )
 
-    eventually(caught_up, f"the replica of {primary} has offset {written}", 10)
+    eventually(caught_up, f"the replica of {primary} has offset {written}")
 
 
 def heal(cluster: LocalCluster) -> None:

@@ -25,7 +25,7 @@ from service.rediscluster import BrokerInspector
 from service.rediscluster.channel import Channel
 from service.rediscluster.cluster import Cluster
 from service.rediscluster.options import parse
-from tests.rediscluster.faultkit import PATIENCE, Verdict, direct, eventually
+from tests.rediscluster.faultkit import PATIENCE, Verdict, come_due, direct, eventually
 
 
 @pytest.fixture
@@ -130,23 +130,23 @@ def test_a_lost_reply_hides_no_message(connection: Connection, name: str, inspec
 def test_cancelling_hands_over_what_was_buffered_and_the_clock(cluster: LocalCluster, name: str) -> None:
     """The consumer that goes has messages in its buffer, and is the one that watches the time for all."""
     sent = frozenset(range(31))
-    run: list[tuple[int, float]] = []
+    run: list[int] = []
     kept: list[Any] = []
     # Another name makes it another session: as if it were another process.
-    elsewhere = {"client_name": "elsewhere"}
+    # By itself it looks after an hour.
+    elsewhere = {"client_name": "elsewhere", "idle_timeout": 3600, "lease": 14400}
     with Connection(cluster.url) as first, Connection(cluster.url, transport_options=elsewhere) as other:
         # With credit to spare: without it, it would not watch the clock.
         leaving = Consumer(first, [Queue(name)], on_message=kept.append, prefetch_count=50)
         leaving.consume()
         with contextlib.suppress(socket.timeout):
             first.drain_events(timeout=0.1)
-        due = time.time() + 3
-        send(other, name, 30, headers={"eta": datetime.fromtimestamp(due, UTC).isoformat()})
+        send(other, name, 30, headers={"eta": datetime.fromtimestamp(time.time() + 3600, UTC).isoformat()})
         with contextlib.suppress(socket.timeout):
             first.drain_events(timeout=0.5)
 
         def take(body: Any, message: Any) -> None:
-            run.append((body, time.time()))
+            run.append(body)
             message.ack()
 
         with Consumer(other, [Queue(name)], callbacks=[take], prefetch_count=5):
@@ -154,15 +154,14 @@ def test_cancelling_hands_over_what_was_buffered_and_the_clock(cluster: LocalClu
                 other.drain_events(timeout=0.3)
             send(other, name, *range(30))
             first.drain_events(timeout=30)
+            broker = new_channel(first).broker
+            come_due(broker, broker.keys(name), time.time() + 1.5)
             leaving.cancel()
             # What was delivered is the leaver's to settle; the rest comes back by itself.
             kept.pop().requeue()
             first.close()
-            drain(other, lambda: len({body for body, _ in run}) == len(sent), f"all arrive, got {run}")
-        judged = Verdict("the consumer that watched the clock left", sent, Counter(body for body, _ in run))
-        judged.demand()
-        late = max(at for body, at in run if body == 30) - due
-        assert late < 1, f"a delayed message came {late:.1f} s late. {judged}"
+            drain(other, lambda: len(set(run)) == len(sent), f"all arrive, got {run}")
+        Verdict("the consumer that watched the clock left", sent, Counter(run)).demand()
 
 
 def test_a_deleted_queue_stays_deleted(connection: Connection, name: str, cluster: LocalCluster) -> None:
@@ -185,11 +184,12 @@ def test_an_expired_queue_leaves_nothing_and_is_not_made_again(
     connection: Connection, name: str, cluster: LocalCluster
 ) -> None:
     channel = new_channel(connection)
-    queue = Queue(name, expires=1.0)(channel)
+    queue = Queue(name, expires=60)(channel)
     queue.declare()
     send(connection, name, *range(3))
     held = queue.get()
     assert held is not None
+    channel.broker.touch(channel.broker.keys(name), 1)
     eventually(lambda: not channel._has_queue(name), "the queue expires")
     held.ack()
     send(connection, name, "too late")

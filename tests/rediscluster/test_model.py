@@ -262,12 +262,12 @@ class Life(RuleBasedStateMachine):
 
 @pytest.fixture(scope="module")
 def broker(cluster: LocalCluster) -> Iterator[Broker]:
-    started = Broker(parse(cluster.url, {"lease": 3600, "delivery_limit": LIMIT}))
+    started = Broker(parse(cluster.url, {"lease": 3600, "socket_timeout": 60, "delivery_limit": LIMIT}))
     yield started
     started.cluster.close()
 
 
-@pytest.mark.parametrize("examples", [40, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [40, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_the_scripts_do_what_the_model_says(broker: Broker, examples: int) -> None:
     Life.broker = broker
     limits = settings(

@@ -28,7 +28,7 @@ from service.rediscluster.session import Session
 from service.rediscluster.topology import changes
 from service.rediscluster.watch import FanoutReader, Subscription
 from tests.rediscluster.faultapp import Plan, make_app
-from tests.rediscluster.faultkit import ROOT, Workers, eventually, wait_replicated
+from tests.rediscluster.faultkit import ROOT, Workers, end_leases, eventually, wait_replicated
 
 SECRET = "what-a-task-was-given"
 
@@ -145,15 +145,23 @@ def test_refused_credentials_are_told_without_the_password(
         before = transport_stats()
         everywhere("ACL", "SETUSER", provider.user, "resetpass", ">second-secret")
         everywhere("CLIENT", "KILL", "USER", provider.user)
-        late = threading.Timer(1.0, setattr, (provider, "password", "second-secret"))
+        home = f"127.0.0.1:{cluster.primary_for(f'broker:{{{name}}}:meta').port}"
+
+        def refusals() -> list[str]:
+            return [line for line in lines(caplog, "refuses our credentials") if f"shard {home} " in line]
+
+        def correct() -> None:
+            eventually(refusals, "the refusal is told")
+            provider.password = "second-secret"
+
+        late = threading.Thread(target=correct)
         late.start()
         inspector.stats(name)
         late.join()
     finally:
         inspector.close()
         everywhere("ACL", "DELUSER", provider.user)
-    home = f"127.0.0.1:{cluster.primary_for(f'broker:{{{name}}}:meta').port}"
-    (refused,) = [line for line in lines(caplog, "refuses our credentials") if f"shard {home} " in line]
+    (refused,) = refusals()
     assert refused.endswith("invalid username-password pair or user is disabled.")
     assert [line for line in lines(caplog, "is back") if f"shard {home} " in line]
     assert counted(before)["credentials_refused"] >= 1
@@ -174,19 +182,17 @@ def test_messages_of_a_dead_holder_are_told_with_queue_and_task(
     cluster: LocalCluster, connection: Connection, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     publish(connection, name, "task-1")
-    options = {"lease": 0.6, "idle_timeout": 0.2}
+    options = {"lease": 3600, "socket_timeout": 60}
     dead, heir = (Session(parse(cluster.url, options | {"client_name": who})) for who in ("dead", "heir"))
     before = transport_stats()
     queue = dead.broker.keys(name)
     # It takes a message, and renews nothing.
     dead.pump.stop()
     (held,) = getattr(dead.settle(queue, 1), "deliveries", [])
-
-    def inherited() -> bool:
-        settlement = heir.settle(queue, 1)
-        return settlement is not None and bool(settlement.deliveries)
-
-    eventually(inherited, "another one gets the message")
+    end_leases(heir.broker, queue)
+    inherited = heir.settle(queue, 1)
+    assert inherited is not None
+    assert inherited.deliveries, "another one gets the message"
     home = f"127.0.0.1:{cluster.primary_for(queue.meta).port}"
     (took,) = lines(caplog, "took")
     assert took == (

@@ -101,10 +101,11 @@ def test_a_slow_queue_leaves_the_time_to_the_others(cluster: LocalCluster, monke
 
         monkeypatch.setattr(session, "settle", delayed)
         with Consumer(connection, queues, on_message=take, prefetch_count=4):
+            # One slow answer makes the queue rest for a multiple of it.
             while got[quick] < 200:
-                connection.drain_events(timeout=20)
+                connection.drain_events(timeout=120)
             while got[slow] < 20:
-                connection.drain_events(timeout=20)
+                connection.drain_events(timeout=120)
         # After each answer it rests for a multiple of the time that the answer took, however busy the machine is.
         for (began, ended), (again, _) in pairwise(asked):
             assert again - ended > 0.9 * REST * (ended - began), asked

@@ -10,8 +10,8 @@ from tests.chaos.judge import Strike
 from tests.chaos.world import World
 from tests.rediscluster.faultkit import heal, wait_replicated
 
-#: Seconds for which a cluster without a majority is left alone.
-HELPLESS = 3.0
+#: Seconds for which a cluster without a majority is left alone: longer than it takes to notice.
+HELPLESS = 7.0
 
 
 def failover(world: World, strike: Strike) -> None:
