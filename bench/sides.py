@@ -144,7 +144,7 @@ def _kept(sides: Sides) -> Side:
 
 def kept_url(url: str) -> str:
     """The same server, for stock kombu that keeps its client; others stay as they are."""
-    return url.replace("redis://", f"{SCHEME}://")
+    return url.replace("redis://", f"{SCHEME}://") if url.startswith("redis://") else url
 
 
 def _ours(sides: Sides) -> Side:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from bench import footprint
 from bench.commands import Count
+from bench.footprint import memory
 from bench.groups import GROUPS, UnknownGroupError, select
 from bench.kept import Channel
 from bench.pinning import shares
 from bench.raw import steady
 from bench.rows import OPTION_ROWS, ROWS
-from bench.sides import kept_url
+from bench.sides import Sides, kept_url
 from scripts.localcluster.single import single_redis
 
 
@@ -59,8 +61,18 @@ def test_a_changed_machine_is_noticed() -> None:
 
 def test_the_kept_client_is_for_stock_only() -> None:
     assert kept_url("redis://127.0.0.1:1/0") == "keptredis://127.0.0.1:1/0"
+    assert kept_url("keptredis://127.0.0.1:1/0") == "keptredis://127.0.0.1:1/0"
     assert kept_url("rediscluster://u:p@127.0.0.1:1") == "rediscluster://u:p@127.0.0.1:1"
     assert kept_url("redisclusters://u:p@127.0.0.1:1") == "redisclusters://u:p@127.0.0.1:1"
+
+
+@pytest.mark.parametrize("side", ["stock", "kept", "ours"])
+def test_what_is_stored_is_measured_on_every_side(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("QUEUED", "QUEUED_LARGE", "RESULTS"):
+        monkeypatch.setattr(footprint, name, 200)
+    with Sides() as sides:
+        measured = memory(sides[side])
+    assert all(taken > 100 for (taken,) in measured.values()), measured
 
 
 def test_a_channel_keeps_its_client_until_it_has_another_pool() -> None:
