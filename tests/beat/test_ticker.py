@@ -242,6 +242,16 @@ def test_what_a_failover_undid_is_not_hidden_by_the_next_tick(monkeypatch: pytes
     assert queues.dues("a") == list(range(1, 8)), "though it is not yet time to ask again"
 
 
+def test_a_queue_that_was_emptied_gets_the_tick_that_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.beat.ticker.time.monotonic", lambda: 1.0)
+    lead, queues = Lead(), Queues()
+    one = ticker([every(1)], lead, queues)
+    rounds(one, lead, 6)
+    queues.lanes.clear()
+    rounds(one, lead, 2)
+    assert queues.dues("a") == list(range(1, 8))
+
+
 def test_an_entry_that_cannot_be_published_does_not_stop_the_others() -> None:
     lead, queues = Lead(), Queues()
     queues.refused.add("a")
